@@ -1,0 +1,36 @@
+// Every operation of the binding; native.ts declares their arguments. Each reads its arguments,
+// asks the core once, and puts the results into the reply.
+#pragma once
+
+#include "call.h"
+
+namespace pagedkv::binding {
+
+// managers.cc
+Status Measure(const Call& call);
+Status Create(const Call& call);
+Status CloseManager(const Call& call);
+Status Clear(const Call& call);
+Status GetStats(const Call& call);
+Napi::Value Validate(const Call& call);
+
+// sequences.cc
+Status Open(const Call& call);
+Status Lookup(const Call& call);
+Status Admission(const Call& call);
+Status Fork(const Call& call);
+Status Truncate(const Call& call);
+Status Resume(const Call& call);
+Status CloseSequence(const Call& call);
+
+// steps.cc
+Status Schedule(const Call& call);
+Status BeginExecute(const Call& call);
+Status EndExecute(const Call& call);
+Status Commit(const Call& call);
+Status Abort(const Call& call);
+Status Preempt(const Call& call);
+Status BeginTransfer(const Call& call);
+Status EndTransfer(const Call& call);
+
+}  // namespace pagedkv::binding

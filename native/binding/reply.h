@@ -1,0 +1,35 @@
+// Where the results of a call stand: the first words of a manager's memory, so that a call returns
+// nothing but a status. Each result is valid until the next call of the same manager.
+#pragma once
+
+#include <cstdint>
+
+namespace pagedkv::binding {
+
+enum ReplyWord : std::uint32_t {
+  kReplySlot = 0,  // of a sequence or a step, with its generation
+  kReplyGeneration = 1,
+  kReplyCached = 2,
+  kReplyNeeded = 3,  // the shortage, when out of blocks
+  kReplyFree = 4,
+  kReplyInFlight = 5,
+  kReplyTicket = 6,
+  kReplyMoves = 7,
+  kReplyDevice = 8,  // the parts of a lookup, in tokens
+  kReplyHost = 9,
+  kReplyComputing = 10,
+  kReplyManager = 11,
+  kReplyReals =
+      12,  // from here on doubles: the two numbers of an admission, which may pass 32 bits
+};
+inline constexpr std::uint32_t kReplyWords = 16;
+
+// What the binding itself answers; beyond the numbers of pagedkv::Status.
+enum class CallStatus : std::uint32_t {
+  kInvalidArgument = 100,
+  kManagerClosed = 101,
+  kOutOfMemory = 102,
+  kInternal = 103,
+};
+
+}  // namespace pagedkv::binding

@@ -1,0 +1,494 @@
+// How plans end: executed, committed, or undone.
+#include <algorithm>
+#include <cstring>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+
+// --- Execution ---
+
+Status Manager::State::BeginExecute(StepHandle handle) {
+  std::uint32_t slot;
+  if (const Status status = Check(handle, slot); status != Status::kOk) return status;
+  if (steps[slot].state != StepState::kPlanned) return Status::kStepExecuted;
+  for (const std::uint32_t older : open_steps) {
+    if (older == slot) break;
+    if (steps[older].state == StepState::kPlanned) return Status::kStepOutOfOrder;
+    const bool builds_on = (steps[slot].depends_on >> older & 1u) != 0;
+    if (builds_on && steps[older].state == StepState::kFailed) return Status::kStepFailed;
+  }
+  Begin(slot);
+  return Status::kOk;
+}
+
+Status Manager::State::EndExecute(StepHandle handle, bool ok) {
+  std::uint32_t slot;
+  if (const Status status = Check(handle, slot); status != Status::kOk) return status;
+  if (steps[slot].state != StepState::kExecuting) return Status::kStepExecuted;
+  End(slot, ok);
+  return Status::kOk;
+}
+
+// From here on the device may overwrite what the step claimed.
+void Manager::State::Begin(std::uint32_t slot) {
+  steps[slot].state = StepState::kExecuting;
+  for (std::uint64_t number = claim_back; number > claim_front; --number) {
+    if (ClaimAt(number - 1).step != slot) continue;
+    FinalizeClaims(number);
+    break;
+  }
+}
+
+void Manager::State::End(std::uint32_t slot, bool ok) {
+  Step& step = steps[slot];
+  if (ok) {
+    FinishOnboards(slot);
+  } else {
+    CancelOnboards(slot);
+    stats.failed_transfers += (step.arrivals.size() + step.onboard_hosts.size()) / groups;
+  }
+  FinishArrivals(slot, ok);
+  step.state = ok ? StepState::kExecuted : StepState::kFailed;
+}
+
+// What was brought in lives on the device now; its host copy is given back.
+void Manager::State::FinishOnboards(std::uint32_t slot) {
+  Step& step = steps[slot];
+  for (std::size_t i = 0; i < step.onboards.size(); ++i) {
+    const Onboard& onboard = step.onboards[i];
+    BlockId* set = &step.sets[std::size_t{onboard.set} * groups];
+    const BlockId* host = &step.onboard_hosts[i * groups];
+    bool redundant = false;
+    if (onboard.tail != kNone) {
+      for (std::uint32_t group = 0; group < groups; ++group) {
+        TailSet(onboard.tail)[group] = set[group] & ~kFromClaim;
+      }
+      tails[onboard.tail].flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+      GiveSet(host);
+    } else if (pools[0].state(set[0] & ~kFromClaim) != BlockState::kIndexed) {
+      const bool waits = pools[0].state(host[0]) == BlockState::kIndexed &&
+                         (index.run(pools[0].run(host[0])).flags & kRunOnboarding) != 0 &&
+                         pools[0].copy(host[0]) == (set[0] & ~kFromClaim);
+      redundant = !waits;
+      if (waits) SettleOnboarded(pools[0].run(host[0]));
+    }
+    if (redundant) {
+      for (std::uint32_t group = 0; group < groups; ++group)
+        GiveLater(group, set[group] & ~kFromClaim);
+      step.has_redundant = true;
+    } else {
+      stats.onboarded_blocks++;
+      if (onboard.swapped) stats.swapped_in_blocks++;
+    }
+    std::fill_n(set, groups, kNone);
+  }
+  step.onboards.clear();
+  step.onboard_hosts.clear();
+}
+
+void Manager::State::SettleOnboarded(RunId run) {
+  for (std::uint32_t entry = 0; entry < index.run(run).length; ++entry) {
+    for (std::uint32_t group = 0; group < groups; ++group) {
+      const BlockId host = index.block(run, entry, group);
+      index.SetBlock(run, entry, group, pools[group].copy(host));
+      pools[group].Give(host);
+    }
+  }
+  index.run(run).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+  index.SetHost(run, false);
+}
+
+void Manager::State::CancelOnboards(std::uint32_t slot) {
+  Step& step = steps[slot];
+  for (std::size_t i = 0; i < step.onboards.size(); ++i) {
+    const BlockId* host = &step.onboard_hosts[i * groups];
+    if (step.onboards[i].tail != kNone) {
+      tails[step.onboards[i].tail].flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+    } else if (pools[0].state(host[0]) == BlockState::kIndexed &&
+               pools[0].copy(host[0]) ==
+                   (step.sets[std::size_t{step.onboards[i].set} * groups] & ~kFromClaim)) {
+      index.run(pools[0].run(host[0])).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+    } else {
+      continue;
+    }
+    for (std::uint32_t group = 0; group < groups; ++group)
+      pools[group].set_copy(host[group], kNone);
+  }
+  step.onboards.clear();
+  step.onboard_hosts.clear();
+}
+
+void Manager::State::FinishArrivals(std::uint32_t slot, bool ok) {
+  Step& step = steps[slot];
+  for (std::size_t i = 0; i < step.arrivals.size(); i += groups) {
+    const BlockId* host = &step.arrivals[i];
+    if (pools[0].state(host[0]) == BlockState::kIndexed) {
+      const RunId run = pools[0].run(host[0]);
+      if ((index.run(run).flags & kRunArriving) == 0) continue;
+      index.run(run).flags &= static_cast<std::uint8_t>(~kRunArriving);
+      if (ok) {
+        index.SetHidden(run, 0);
+        index.Enlist(run, false);
+        index.TryMerge(run);
+        continue;
+      }
+      index.run(run).flags |= kRunArriving;
+      const RunId parent = index.run(run).parent;
+      DropSubtree(run);
+      LostChild(parent);
+    }
+    if (pools[0].state(host[0]) == BlockState::kForgotten) GiveSet(host);
+  }
+  step.arrivals.clear();
+  step.offload_sources.clear();
+}
+
+// --- Commit ---
+
+Status Manager::State::Commit(StepHandle handle, Tokens ids) {
+  std::uint32_t slot;
+  if (const Status status = Check(handle, slot); status != Status::kOk) return status;
+  Step& step = steps[slot];
+  if (open_steps.front() != slot) return Status::kStepOutOfOrder;
+  if (step.state == StepState::kFailed) return Status::kStepFailed;
+  std::size_t missing = 0;
+  for (const StepEntry& entry : step.entries) {
+    if ((entry.flags & kEntryKnown) == 0) missing += entry.end - entry.begin;
+  }
+  if (ids.size() != missing) return Status::kIdsMissing;
+  if (step.state == StepState::kPlanned) Begin(slot);
+  if (step.state == StepState::kExecuting) End(slot, true);
+
+  open_steps.erase(open_steps.begin());
+  const Token* given = ids.data();
+  for (StepEntry& entry : step.entries) {
+    const bool known = (entry.flags & kEntryKnown) != 0;
+    CommitEntry(slot, entry, known ? &step.ids[entry.token_offset] : given);
+    if (!known) given += entry.end - entry.begin;
+  }
+  stats.steps++;
+  CloseStep(slot);
+  return Status::kOk;
+}
+
+// Lets go of the shared block that the step copied.
+void Manager::State::LeaveShared(SequenceId id, const StepEntry& entry) {
+  Sequence& sequence = sequences[id];
+  const std::uint32_t bs = config.block_size;
+  if ((entry.flags & kEntryLeftTail) != 0) {
+    Tail& tail = tails[sequence.tail];
+    if (--tail.leavers == 0) tail.leaver_steps = 0;
+    LeaveTail(id);
+  } else {
+    const std::uint32_t base = (sequence.blocks - 1) * bs;
+    const Token* held = index.TokensOf(sequence.run, index.run(sequence.run).length - 1u);
+    std::copy_n(held, sequence.length - base, TailTokens(id));
+    MoveHold(id, sequence.blocks - 1);
+    sequence.diverged = false;
+  }
+  if (sequence.length % bs != 0) stats.copies_on_write++;
+}
+
+void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids) {
+  const SequenceId id = entry.sequence;
+  Sequence& sequence = sequences[id];
+  const Step& step = steps[slot];
+  const std::uint32_t bs = config.block_size;
+  sequence.steps &= ~(1u << slot);
+  if ((entry.flags & kEntryCopied) != 0) {
+    EnsureRuns(2);
+    LeaveShared(id, entry);
+  }
+  if (entry.old_run != kNone) ReleaseHold(entry.old_run, HoldKind::kActive);
+  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = true;
+
+  std::uint32_t position = entry.begin;
+  if (position < sequence.blocks * bs) {
+    const std::uint32_t inside = std::min(entry.end, sequence.blocks * bs) - position;
+    position += inside;
+    ids += inside;
+  }
+  const BlockId* next = step.sets.data() + std::size_t{entry.first_set} * groups;
+  BlockId set[kMaxGroups];
+  while (position < entry.end) {
+    const std::uint32_t used = position % bs;
+    const std::uint32_t count = std::min(bs - used, entry.end - position);
+    if (sequence.tail != kNone) {
+      std::copy_n(TailSet(sequence.tail), groups, set);
+    } else {
+      for (std::uint32_t group = 0; group < groups; ++group) set[group] = *next++ & ~kFromClaim;
+    }
+    position += count;
+    sequence.length = position;
+    if (count == bs) {
+      PublishBlock(id, set, ids);
+    } else {
+      std::memcpy(TailTokens(id) + used, ids, count * sizeof(Token));
+      if (used + count == bs) {
+        PublishBlock(id, set, TailTokens(id));
+      } else if (sequence.tail == kNone) {
+        sequence.tail = NewTail(set, used + count, 1);
+      } else {
+        tails[sequence.tail].used = std::max(tails[sequence.tail].used, used + count);
+      }
+    }
+    ids += count;
+  }
+  sequence.length = entry.end;
+  sequence.computed = true;
+  if (step.has_redundant) RefreshHeldCells(id);
+  stats.committed_tokens += entry.end - entry.begin;
+  stats.hit_tokens += entry.skipped;
+  shared[layout.sequence_length + id] = sequence.length;
+}
+
+// The sequence holds `run`, a child of what it held, instead.
+void Manager::State::HoldChild(SequenceId id, RunId run) {
+  Sequence& sequence = sequences[id];
+  const RunId from = sequence.run;
+  index.Acquire(run, HoldKind::kActive);
+  sequence.run = run;
+  sequence.blocks++;
+  ReleaseHold(from, HoldKind::kActive);
+}
+
+// The filled tail is an indexed block now. Whoever else holds it does so through the index.
+void Manager::State::AdoptTail(SequenceId id) {
+  Sequence& sequence = sequences[id];
+  if (sequence.tail == kNone) return;
+  const TailId tail_id = sequence.tail;
+  Tail& tail = tails[tail_id];
+  sequence.tail = kNone;
+  tail.holders--;
+  tail.active--;
+  if (tail.holders > 0) {
+    tail.run = sequence.run;
+    index.Acquire(tail.run, tail.active > 0 ? HoldKind::kActive : HoldKind::kParked);
+    return;
+  }
+  tail.next_free = free_tail;
+  free_tail = tail_id;
+}
+
+// The run below `parent` that begins with this block. What was cleared shares nothing, so it finds
+// none.
+RunId Manager::State::FindPublished(RunId parent, const Token* tokens) const {
+  const bool alone = index.run(parent).child == kNone || index.IsDetached(parent);
+  return alone ? kNone : index.FindChild(parent, tokens);
+}
+
+// Makes a filled block known to the index: as the end of the sequence's run, as a run of its own,
+// or, where the same block is known already, by switching to that one.
+void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token* tokens) {
+  Sequence& sequence = sequences[id];
+  EnsureRuns(3);
+  const RunId parent = sequence.run;
+  RunId child = FindPublished(parent, tokens);
+  if (child == kNone) {
+    if (index.CanAppend(parent)) {
+      index.Append(parent, tokens, set);
+      sequence.blocks++;
+    } else {
+      HoldChild(id, index.AddChild(parent, tokens, set));
+    }
+    AdoptTail(id);
+    return;
+  }
+  const bool hidden = index.Visible(child) == 0;
+  if (hidden && (index.run(child).flags & kRunArriving) == 0) DethroneFirstEntry(child);
+  child = index.EndAfter(child, 1);
+  if (!hidden && !index.IsHost(child)) {
+    // Computed twice at once: the first one stays.
+    BlockId known[kMaxGroups];
+    for (std::uint32_t group = 0; group < groups; ++group)
+      known[group] = index.block(child, 0, group);
+    SetCell(id, sequence.blocks, known);
+    HoldChild(id, child);
+    stats.duplicates++;
+    if (sequence.tail != kNone) {
+      LeaveTail(id);
+    } else {
+      GiveSetLater(set);
+    }
+    return;
+  }
+  if (hidden) {
+    UnhideFirst(child);
+  } else {
+    // Known on the host only: the host copy gives way to what was just computed.
+    if (index.run(child).list != kNoList) index.Unlist(child);
+    for (std::uint32_t group = 0; group < groups; ++group) {
+      const BlockId host = index.block(child, 0, group);
+      pools[group].set_copy(host, kNone);
+      GiveLater(group, host);
+    }
+    index.run(child).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+  }
+  for (std::uint32_t group = 0; group < groups; ++group)
+    index.SetBlock(child, 0, group, set[group]);
+  if (index.IsHost(child)) index.SetHost(child, false);
+  HoldChild(id, child);
+  AdoptTail(id);
+}
+
+// A run of one entry that was promised to an open step, or is arriving on the host, gets a block of
+// its own again: its old blocks stay with those who claimed them.
+void Manager::State::UnhideFirst(RunId run) {
+  const bool arriving = (index.run(run).flags & kRunArriving) != 0;
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    pools[group].set_state(index.block(run, 0, group),
+                           arriving ? BlockState::kForgotten : BlockState::kPrivate);
+  }
+  index.run(run).flags &= static_cast<std::uint8_t>(~kRunArriving);
+  index.SetHidden(run, 0);
+}
+
+void Manager::State::RefreshHeldCells(SequenceId id) {
+  const Sequence& sequence = sequences[id];
+  const std::uint32_t end = sequence.blocks - (sequence.diverged ? 1 : 0);
+  BlockId set[kMaxGroups];
+  for (RunId run = sequence.run; index.run(run).parent != kNone; run = index.run(run).parent) {
+    if (index.IsHost(run)) continue;
+    for (std::uint32_t i = 0; i < index.run(run).length; ++i) {
+      const std::uint32_t cell = index.run(run).depth + i;
+      if (cell >= end) break;
+      for (std::uint32_t group = 0; group < groups; ++group)
+        set[group] = index.block(run, i, group);
+      if (Row(id, 0)[cell] != set[0]) SetCell(id, cell, set);
+    }
+  }
+}
+
+// --- Abort ---
+
+Status Manager::State::Abort(StepHandle handle) {
+  std::uint32_t slot;
+  if (const Status status = Check(handle, slot); status != Status::kOk) return status;
+  std::uint32_t doomed = 1u << slot;
+  const auto first = std::find(open_steps.begin(), open_steps.end(), slot);
+  for (auto later = first + 1; later != open_steps.end(); ++later) {
+    if ((steps[*later].depends_on & doomed) != 0) doomed |= 1u << *later;
+  }
+  const std::vector<std::uint32_t> order(open_steps.rbegin(), open_steps.rend());
+  for (const std::uint32_t step : order) {
+    if ((doomed >> step & 1u) != 0) AbortStep(step);
+  }
+  return Status::kOk;
+}
+
+void Manager::State::AbortStep(std::uint32_t slot) {
+  Step& step = steps[slot];
+  const bool executed = step.state != StepState::kPlanned;
+  if (step.state == StepState::kExecuting) End(slot, false);
+  UndoStep(slot, executed);
+  stats.aborts++;
+  const auto place = std::find(open_steps.begin(), open_steps.end(), slot);
+  // Its deferred blocks may be named by older steps that are open still.
+  if (place != open_steps.begin()) {
+    std::vector<Deferred>& older = steps[*(place - 1)].deferred;
+    older.insert(older.end(), step.deferred.begin(), step.deferred.end());
+    step.deferred.clear();
+  }
+  open_steps.erase(place);
+  CloseStep(slot);
+}
+
+void Manager::State::UndoStep(std::uint32_t slot, bool executed) {
+  Step& step = steps[slot];
+  for (std::size_t i = step.entries.size(); i-- > 0;) UndoEntry(slot, step.entries[i], executed);
+  if (!executed) CancelOnboards(slot);
+  for (std::size_t i = step.sets.size(); i-- > 0;) {
+    const BlockId block = step.sets[i];
+    if (block == kNone) continue;
+    // What a claim gave goes back with the claim, while its entry is still there.
+    if (executed || (block & kFromClaim) == 0) pools[i % groups].Give(block & ~kFromClaim);
+  }
+  if (!executed) AbandonClaims(slot);
+}
+
+void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool executed) {
+  const SequenceId id = entry.sequence;
+  Sequence& sequence = sequences[id];
+  sequence.steps &= ~(1u << slot);
+  if ((entry.flags & kEntryLeftTail) != 0) {
+    Tail& tail = tails[sequence.tail];
+    if (--tail.leavers == 0) tail.leaver_steps = 0;
+  }
+  if ((entry.flags & kEntryTookOver) != 0 && !executed) Reindex(id);
+  sequence.planned = entry.old_planned;
+  sequence.writable = entry.old_writable;
+  sequence.diverged = entry.old_diverged;
+  if (entry.old_run != kNone) {
+    LeaveTail(id);
+    const RunId from = sequence.run;
+    sequence.run = entry.old_run;
+    sequence.blocks = entry.old_blocks;
+    sequence.length = entry.old_length;
+    sequence.cached = entry.old_cached;
+    if (executed) {
+      ReleaseHold(from, HoldKind::kActive);
+    } else {
+      index.UndoAcquire(from, HoldKind::kActive);
+    }
+  }
+  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = false;
+  if ((entry.flags & kEntryActivated) != 0) Deactivate(id, executed);
+  if (entry.update_begin != kNone) MarkDirty(id, entry.update_begin, entry.update_end);
+  const bool rewritten = (entry.flags & kEntryCopied) != 0 || entry.old_run != kNone;
+  if (rewritten && sequence.resident) FillRow(id);
+  TellSequence(id);
+}
+
+// Swapped out again, as if it had not been scheduled.
+void Manager::State::Deactivate(SequenceId id, bool executed) {
+  Sequence& sequence = sequences[id];
+  if (executed) ResolveTail(id);
+  sequence.state = SequenceState::kSwapped;
+  if (sequence.tail != kNone) tails[sequence.tail].active--;
+  index.Acquire(sequence.run, HoldKind::kParked);
+  if (executed) {
+    index.Release(sequence.run, HoldKind::kActive);
+  } else {
+    index.UndoAcquire(sequence.run, HoldKind::kActive);
+  }
+}
+
+// Puts the block that the sequence took out of the index back, unless others have moved on
+// meanwhile.
+void Manager::State::Reindex(SequenceId id) {
+  Sequence& sequence = sequences[id];
+  const TailId tail = sequence.tail;
+  const Token* tokens = TailTokens(id);
+  if (tails[tail].holders != 1 || FindPublished(sequence.run, tokens) != kNone || !EnsureRuns(1))
+    return;
+  BlockId set[kMaxGroups];
+  std::copy_n(TailSet(tail), groups, set);
+  if (index.CanAppend(sequence.run)) {
+    index.Append(sequence.run, tokens, set);
+    sequence.blocks++;
+  } else {
+    HoldChild(id, index.AddChild(sequence.run, tokens, set));
+  }
+  sequence.tail = kNone;
+  tails[tail].next_free = free_tail;
+  free_tail = tail;
+}
+
+void Manager::State::CloseStep(std::uint32_t slot) {
+  Step& step = steps[slot];
+  for (const Deferred& deferred : step.deferred) pools[deferred.group].Give(deferred.block);
+  step.deferred.clear();
+  step.state = StepState::kFree;
+  step.generation++;
+  StepWords(slot)[kStepGeneration] = step.generation;
+  for (const StepEntry& entry : step.entries) {
+    Sequence& sequence = sequences[entry.sequence];
+    if (sequence.steps != 0) continue;
+    sequence.writable = false;
+    sequence.diverged = false;
+    if (sequence.closing) FinishClose(entry.sequence);
+  }
+}
+
+}  // namespace pagedkv

@@ -1,0 +1,349 @@
+// Room for what is to come: claims on the least recently used, and what becomes of them.
+#include <algorithm>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+
+void Manager::State::GiveSet(const BlockId* set) {
+  for (std::uint32_t group = 0; group < groups; ++group) pools[group].Give(set[group]);
+}
+
+void Manager::State::GiveLater(std::uint32_t group, BlockId block) {
+  if (open_steps.empty()) {
+    pools[group].Give(block);
+    return;
+  }
+  pools[group].set_state(block, BlockState::kPrivate);
+  steps[open_steps.back()].deferred.push_back({group, block});
+}
+
+void Manager::State::GiveSetLater(const BlockId* set) {
+  for (std::uint32_t group = 0; group < groups; ++group) GiveLater(group, set[group]);
+}
+
+// --- Claims ---
+
+std::uint64_t Manager::State::PushClaim(RunId run, std::uint32_t slot, bool host) {
+  assert(claim_back - claim_front < claims.size());
+  const std::uint64_t number = claim_back++;
+  Claim& claim = ClaimAt(number);
+  claim = Claim{};
+  claim.run = run;
+  claim.step = slot;
+  claim.host = host;
+  const std::uint32_t entry = index.Visible(run) - 1;
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    ClaimSet(number)[group] = index.block(run, entry, group);
+  }
+  index.SetHidden(run, index.run(run).hidden + 1u);
+  if (index.Visible(run) == 0) index.Unlist(run);
+  return number;
+}
+
+bool Manager::State::ClaimTargetSet(std::uint32_t slot, BlockId* target, std::uint8_t& claimed) {
+  const std::size_t planned = steps[slot].arrivals.size() / groups;
+  if (planned >= config.max_step_transfers) return false;
+  bool enough = true;
+  for (std::uint32_t group = 0; group < groups; ++group)
+    enough = enough && pools[group].host_free() > 0;
+  std::uint64_t number = 0;
+  if (!enough) {
+    const RunId front = index.Front(kCachedHost);
+    if (front == kNone) return false;
+    number = PushClaim(front, slot, true);
+  }
+  claimed = 0;
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    if (pools[group].host_free() > 0) {
+      target[group] = pools[group].TakeHost();
+      pools[group].set_state(target[group], BlockState::kArriving);
+    } else {
+      target[group] = ClaimSet(number)[group];
+      claimed = static_cast<std::uint8_t>(claimed | 1u << group);
+      ClaimAt(number).used_groups = claimed;
+    }
+  }
+  return true;
+}
+
+bool Manager::State::ClaimDevice(std::uint32_t slot) {
+  const RunId front = index.Front(kCachedDevice);
+  if (front == kNone) return false;
+  BlockId target[kMaxGroups];
+  std::uint8_t target_claimed = 0;
+  const bool offloads = ClaimTargetSet(slot, target, target_claimed);
+  const std::uint64_t number = PushClaim(front, slot, false);
+  Claim& claim = ClaimAt(number);
+  claim.offloads = offloads;
+  claim.target_claimed = target_claimed;
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    spare_claims[group].push_back(number);
+    if (!offloads) continue;
+    ClaimTarget(number)[group] = target[group];
+    steps[slot].arrivals.push_back(target[group]);
+    steps[slot].offload_sources.push_back(ClaimSet(number)[group]);
+  }
+  return true;
+}
+
+bool Manager::State::TakeSet(std::uint32_t slot, BlockId* set) {
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    while (pools[group].device_free() == 0 && spare_claims[group].empty()) {
+      if (claim_front != claim_back && ClaimAt(claim_front).step == kNone) {
+        FinalizeClaims(claim_front + 1);
+      } else if (!ClaimDevice(slot)) {
+        return false;
+      }
+    }
+  }
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    if (pools[group].device_free() > 0) {
+      set[group] = pools[group].TakeDevice();
+      continue;
+    }
+    const std::uint64_t number = spare_claims[group].back();
+    spare_claims[group].pop_back();
+    Claim& claim = ClaimAt(number);
+    claim.used_groups = static_cast<std::uint8_t>(claim.used_groups | 1u << group);
+    set[group] = ClaimSet(number)[group] | kFromClaim;
+  }
+  return true;
+}
+
+void Manager::State::UnclaimBack() {
+  const std::uint64_t number = --claim_back;
+  const Claim& claim = ClaimAt(number);
+  if (claim.offloads) {
+    for (std::uint32_t group = groups; group-- > 0;) {
+      if ((claim.target_claimed >> group & 1u) == 0) pools[group].Give(ClaimTarget(number)[group]);
+    }
+  }
+  if (claim.run == kNone) {
+    GiveSet(ClaimSet(number));
+    return;
+  }
+  index.SetHidden(claim.run, index.run(claim.run).hidden - 1u);
+  if (index.run(claim.run).list == kNoList) index.Enlist(claim.run, true);
+}
+
+void Manager::State::AbandonClaims(std::uint32_t slot) {
+  for (std::uint64_t number = claim_back; number-- > claim_front;) {
+    if (number + 1 == claim_back &&
+        (ClaimAt(number).step == slot || ClaimAt(number).step == kNone)) {
+      UnclaimBack();
+      continue;
+    }
+    Claim& claim = ClaimAt(number);
+    if (claim.step != slot) continue;
+    // A later step's claims stand above these in the index: they wait for its end.
+    if (claim.offloads) {
+      for (std::uint32_t group = groups; group-- > 0;) {
+        if ((claim.target_claimed >> group & 1u) == 0)
+          pools[group].Give(ClaimTarget(number)[group]);
+      }
+    }
+    claim.step = kNone;
+    claim.offloads = false;
+    claim.target_claimed = 0;
+    claim.used_groups = 0;
+  }
+}
+
+// The blocks of a claim leave the index: to the step that uses them, or to the free list.
+void Manager::State::HandOver(std::uint64_t number) {
+  const Claim& claim = ClaimAt(number);
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    const BlockId block = ClaimSet(number)[group];
+    if ((claim.used_groups >> group & 1u) == 0) {
+      pools[group].set_state(block, BlockState::kPrivate);
+      pools[group].Give(block);
+    } else {
+      pools[group].set_state(block, claim.host ? BlockState::kArriving : BlockState::kPrivate);
+    }
+  }
+}
+
+// Makes the claims before `end` true. Those on the host go first, as the others move into their
+// room.
+void Manager::State::FinalizeClaims(std::uint64_t end) {
+  const std::uint64_t front = claim_front;
+  for (std::uint64_t number = front; number < end; ++number) {
+    if (ClaimAt(number).host) FinalizeDrop(number);
+  }
+  for (std::uint64_t number = front; number < end;) {
+    const Claim& claim = ClaimAt(number);
+    std::uint64_t next = number + 1;
+    if (claim.host) {
+      number = next;
+      continue;
+    }
+    if (!claim.offloads) {
+      FinalizeDrop(number);
+    } else {
+      while (next < end &&
+             (ClaimAt(next).host || (ClaimAt(next).run == claim.run && ClaimAt(next).offloads))) {
+        next++;
+      }
+      FinalizeMove(number, next);
+    }
+    number = next;
+  }
+  claim_front = end;
+}
+
+void Manager::State::FinalizeDrop(std::uint64_t number) {
+  const RunId run = ClaimAt(number).run;
+  HandOver(number);
+  if (run == kNone) return;
+  stats.evictions++;
+  DropChildren(run);
+  index.SetHidden(run, index.run(run).hidden - 1u);
+  if (index.run(run).length > 1) {
+    index.PopTail(run);
+  } else {
+    RemoveEmptied(run);
+  }
+}
+
+void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end) {
+  const RunId run = ClaimAt(first).run;
+  std::uint32_t count = 0;
+  for (std::uint64_t number = first; number < end; ++number) count += ClaimAt(number).host ? 0 : 1;
+  if (run != kNone) {
+    const std::uint32_t length = index.run(run).length;
+    if (count < length) {
+      const RunId above = index.Split(run, length - count);
+      for (std::uint64_t number = end; number < claim_back; ++number) {
+        if (ClaimAt(number).run == run) ClaimAt(number).run = above;
+      }
+    }
+    index.SetHost(run, true);
+    index.run(run).flags |= kRunArriving;
+    stats.offloaded_blocks += count;
+  }
+  std::uint32_t entry = count;
+  for (std::uint64_t number = first; number < end; ++number) {
+    if (ClaimAt(number).host) continue;
+    HandOver(number);
+    --entry;
+    for (std::uint32_t group = 0; group < groups; ++group) {
+      const BlockId target = ClaimTarget(number)[group];
+      if (run == kNone) {
+        pools[group].set_state(target, BlockState::kForgotten);
+      } else {
+        index.SetBlock(run, entry, group, target);
+      }
+    }
+  }
+}
+
+void Manager::State::Dethrone(RunId run) {
+  for (std::uint64_t number = claim_front; number < claim_back; ++number) {
+    if (ClaimAt(number).run == run) ClaimAt(number).run = kNone;
+  }
+}
+
+void Manager::State::DethroneFirstEntry(RunId run) {
+  for (std::uint64_t number = claim_back; number-- > claim_front;) {
+    if (ClaimAt(number).run != run) continue;
+    ClaimAt(number).run = kNone;
+    return;
+  }
+}
+
+// --- Dropping for good ---
+
+void Manager::State::RemoveEmptied(RunId run) {
+  assert(index.run(run).length == 1);
+  if (index.run(run).list != kNoList) index.Unlist(run);
+  const RunId parent = index.run(run).parent;
+  index.RemoveRun(run);
+  LostChild(parent);
+}
+
+// A run that lost a child may merge with the one left over; a namespace that lost its last may go.
+void Manager::State::LostChild(RunId parent) {
+  if (index.run(parent).parent == kNone) {
+    MaybeForgetRoot(parent);
+  } else {
+    index.TryMerge(parent);
+  }
+}
+
+// What lies below a lost entry is lost with it: only copies still arriving on the host can.
+void Manager::State::DropChildren(RunId run) {
+  while (index.run(run).child != kNone) DropSubtree(index.run(run).child);
+}
+
+void Manager::State::DropLastEntry(RunId run) {
+  assert(index.run(run).hidden == 0 && !index.IsHeld(run));
+  DropChildren(run);
+  const std::uint32_t entry = index.run(run).length - 1u;
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    pools[group].Give(index.block(run, entry, group));
+  }
+  stats.evictions++;
+  if (entry > 0) {
+    index.PopTail(run);
+  } else {
+    RemoveEmptied(run);
+  }
+}
+
+// Drops a run that nobody holds with all below it. Costs O(blocks dropped); its parent is not
+// merged.
+void Manager::State::DropSubtree(RunId id) {
+  assert(!index.IsHeld(id));
+  if (index.run(id).list != kNoList) index.Unlist(id);
+  DropChildren(id);
+  const bool arriving = (index.run(id).flags & kRunArriving) != 0;
+  if (index.run(id).hidden > 0 && !arriving) Dethrone(id);
+  const std::uint32_t visible = index.Visible(id);
+  for (std::uint32_t entry = index.run(id).length; entry-- > 0;) {
+    stats.evictions++;
+    for (std::uint32_t group = 0; group < groups; ++group) {
+      const BlockId block = index.block(id, entry, group);
+      if (entry < visible) {
+        pools[group].Give(block);
+      } else if (arriving) {
+        pools[group].set_state(block, BlockState::kForgotten);
+      } else {
+        pools[group].set_state(block, BlockState::kPrivate);
+      }
+    }
+    index.SetHidden(id, 0);
+    if (entry > 0) index.PopTail(id);
+  }
+  index.RemoveRun(id);
+}
+
+bool Manager::State::EnsureRuns(std::uint32_t count) {
+  while (index.free_runs() < count) {
+    RunId victim = index.Front(kCachedDevice);
+    const auto leaf = [&](RunId run) {
+      return run != kNone && index.run(run).hidden == 0 && index.run(run).children == 0;
+    };
+    if (!leaf(victim)) victim = index.Front(kCachedHost);
+    if (!leaf(victim)) return false;
+    for (std::uint32_t left = index.run(victim).length; left > 0; --left) DropLastEntry(victim);
+  }
+  return true;
+}
+
+std::uint32_t Manager::State::HostRoom(std::uint32_t group) const {
+  for (std::uint64_t number = claim_front; number < claim_back; ++number) {
+    if (ClaimAt(number).host) return pools[group].host_free();
+  }
+  return pools[group].host_free() + index.ListedBlocks(kCachedHost);
+}
+
+void Manager::State::TakeHostNow(BlockId* set) {
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    while (pools[group].host_free() == 0) DropLastEntry(index.Front(kCachedHost));
+    set[group] = pools[group].TakeHost();
+    pools[group].set_state(set[group], BlockState::kArriving);
+  }
+}
+
+}  // namespace pagedkv

@@ -1,0 +1,100 @@
+// The manager ties the rooms below together: it opens sequences, plans steps, and moves blocks
+// between tiers. It never touches the bytes of a key or a value: it emits plans, and is told how
+// they ended.
+//
+// Invariant: after every public call, Validate() finds nothing broken; after a call that failed,
+// the digest is what it was before.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "shared_memory.h"
+#include "types.h"
+
+namespace pagedkv {
+
+class Manager {
+ public:
+  struct OpenResult {
+    Status status = Status::kOk;
+    SequenceHandle handle;
+    std::uint32_t cached_tokens = 0;
+  };
+  struct LookupResult {
+    std::uint32_t device_tokens = 0;  // the part of the hit that is on the device, from the start
+    std::uint32_t host_tokens = 0;    // the part after it that must be onboarded
+    std::uint32_t computing_tokens = 0;  // the part after that which open steps are computing now
+  };
+  struct AdmissionResult {
+    std::uint64_t now_tokens = 0;    // fit beyond the hit without evicting
+    std::uint64_t after_tokens = 0;  // fit once everything evictable is evicted
+  };
+  struct ScheduleResult {
+    Status status = Status::kOk;
+    StepHandle step;
+    Shortage shortage;  // when kOutOfBlocks
+  };
+  struct PreemptResult {
+    Status status = Status::kOk;
+    std::uint32_t ticket = kNone;  // kNone: nothing to move, nothing to end
+    std::uint32_t moves =
+        0;              // records at SharedLayout::transfer_moves: group, device block, host block
+    Shortage shortage;  // host blocks, when kOutOfBlocks
+  };
+  struct Validation {
+    const char* broken = nullptr;  // the invariant that does not hold, or null
+    std::uint64_t digest = 0;      // of the whole logical state, list orders included
+  };
+
+  static Status CheckConfig(const Config& config);
+  // Bytes of core metadata that a manager of this shape will allocate, the shared memory not
+  // counted.
+  static std::uint64_t MetadataBytes(const Config& config);
+
+  // Requires CheckConfig(config) == kOk and `shared` of SharedLayout::For(config).words zeroed
+  // words that outlive the manager. Throws std::bad_alloc.
+  Manager(const Config& config, std::uint32_t* shared);
+  ~Manager();
+  Manager(const Manager&) = delete;
+  Manager& operator=(const Manager&) = delete;
+
+  const Config& config() const;
+  const SharedLayout& layout() const;
+
+  // Sequences. Costs are in blocks of the prompt (b) and runs of the index (r = b / 8 and more).
+  OpenResult Open(Tokens tokens, std::string_view name_space);            // O(b)
+  LookupResult Lookup(Tokens tokens, std::string_view name_space) const;  // O(b + open entries)
+  AdmissionResult Admission(Tokens tokens, std::string_view name_space) const;  // O(b)
+  OpenResult Fork(SequenceHandle sequence, std::uint32_t at);      // O(r) + a copy of the row
+  Status Truncate(SequenceHandle sequence, std::uint32_t length);  // O(runs given back)
+  OpenResult Resume(SequenceHandle sequence, Tokens tokens);       // as Open
+  Status Close(SequenceHandle sequence);                           // O(runs nobody else holds)
+
+  // Steps. The batch stands in shared memory: `entries` records, and their ids end to end.
+  ScheduleResult Schedule(std::uint32_t entries);
+  Status BeginExecute(StepHandle step);
+  Status EndExecute(StepHandle step, bool ok);
+  // `ids`: the ids of every entry scheduled as a count only, in batch order, those skipped left
+  // out.
+  Status Commit(StepHandle step, Tokens ids);
+  Status Abort(StepHandle step);
+
+  PreemptResult Preempt(SequenceHandle sequence, PreemptMode mode);
+  Status BeginTransfer(std::uint32_t ticket);
+  Status EndTransfer(std::uint32_t ticket, bool ok);
+
+  // Forgets what is cached under a name, in both tiers; with no name, under every name.
+  void Clear(std::optional<std::string_view> name_space);
+
+  Stats GetStats() const;
+  Validation Validate() const;  // O(everything)
+
+  struct State;  // what the core is made of, for its own rooms only
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pagedkv

@@ -1,0 +1,234 @@
+// What a manager is made of. The rooms that work on it: sequences in manager.cc, plans in
+// schedule.cc, how plans end in commit.cc, claims and evictions in eviction.cc, swap-outs in
+// transfer.cc, the oracle in validate.cc.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "block_pool.h"
+#include "manager.h"
+#include "prefix_index.h"
+#include "sequences.h"
+#include "shared_memory.h"
+#include "steps.h"
+
+namespace pagedkv {
+
+struct Manager::State {
+  State(const Config& config, std::uint32_t* shared);
+
+  // --- Handles ---
+  Status Check(SequenceHandle handle, SequenceId& id) const;
+  Status Check(StepHandle handle, std::uint32_t& slot) const;
+  SequenceHandle HandleOf(SequenceId id) const {
+    return {id, sequences[id].generation, config.nonce};
+  }
+
+  // --- Sequences (manager.cc) ---
+  OpenResult Open(Tokens tokens, std::string_view name);
+  OpenResult Fork(SequenceHandle handle, std::uint32_t at);
+  Status Truncate(SequenceHandle handle, std::uint32_t length);
+  OpenResult Resume(SequenceHandle handle, Tokens tokens);
+  Status Close(SequenceHandle handle);
+  LookupResult Lookup(Tokens tokens, std::string_view name) const;
+  AdmissionResult Admission(Tokens tokens, std::string_view name) const;
+  void Clear(std::optional<std::string_view> name);
+
+  void FinishClose(SequenceId id);
+  // Lets `id` hold what `match` found, but for the last of `total` tokens. What it held before
+  // stays held.
+  void Attach(SequenceId id, const PrefixIndex::Match& match, std::uint32_t before,
+              std::uint32_t total);
+  void MoveHold(SequenceId id, std::uint32_t blocks);
+  void LetGo(SequenceId id);  // of every block; the sequence holds the root of its namespace
+  RunId AncestorEnd(RunId run, std::uint32_t blocks);
+  RunId RootOf(RunId run) const;
+  RunId FindRoot(std::string_view name) const;
+  RunId MakeRoot(std::string_view name);
+  void MaybeForgetRoot(RunId root);
+  void MatchPrompt(SequenceId id, RunId root, Tokens tokens);
+  std::uint32_t Computing(RunId run, Tokens tokens) const;
+  void Detach(RunId run);
+  void ClearRoot(RunId root);
+  void BeginAnew(SequenceId id);
+  HoldKind KindOf(const Sequence& sequence) const {
+    return sequence.state == SequenceState::kSwapped ? HoldKind::kParked : HoldKind::kActive;
+  }
+  void ReleaseHold(RunId run, HoldKind kind);
+  void TellSequence(SequenceId id);
+
+  // --- Rows of the block tables ---
+  std::uint32_t* Row(SequenceId id, std::uint32_t group) {
+    return shared + layout.block_tables +
+           (std::uint64_t{group} * config.max_sequences + id) * config.max_blocks_per_sequence();
+  }
+  void SetCell(SequenceId id, std::uint32_t cell, const BlockId* set);
+  void SetHeldCell(SequenceId id, std::uint32_t cell);
+  void FillRow(SequenceId id);
+  void MarkDirty(SequenceId id, std::uint32_t begin, std::uint32_t end);
+
+  // --- Tails ---
+  TailId NewTail(const BlockId* set, std::uint32_t used, std::uint32_t active);
+  void ReleaseTail(TailId tail, bool active);
+  void LeaveTail(SequenceId id);
+  // A tail that another holder filled is an indexed block now: hold it as one.
+  void ResolveTail(SequenceId id);
+  BlockId* TailSet(TailId tail) { return &tail_sets[std::size_t{tail} * groups]; }
+  const BlockId* TailSet(TailId tail) const { return &tail_sets[std::size_t{tail} * groups]; }
+  Token* TailTokens(SequenceId id) { return &tail_tokens[std::size_t{id} * config.block_size]; }
+  const Token* TailTokens(SequenceId id) const {
+    return &tail_tokens[std::size_t{id} * config.block_size];
+  }
+
+  // --- Eviction (eviction.cc) ---
+  Claim& ClaimAt(std::uint64_t number) { return claims[number % claims.size()]; }
+  const Claim& ClaimAt(std::uint64_t number) const { return claims[number % claims.size()]; }
+  BlockId* ClaimSet(std::uint64_t number) { return &claim_sets[number % claims.size() * groups]; }
+  BlockId* ClaimTarget(std::uint64_t number) {
+    return &claim_targets[number % claims.size() * groups];
+  }
+  bool TakeSet(std::uint32_t slot, BlockId* set);
+  bool ClaimDevice(std::uint32_t slot);
+  bool ClaimTargetSet(std::uint32_t slot, BlockId* target, std::uint8_t& claimed);
+  std::uint64_t PushClaim(RunId run, std::uint32_t slot, bool host);
+  void UnclaimBack();
+  void AbandonClaims(std::uint32_t slot);
+  void FinalizeClaims(std::uint64_t end);
+  void FinalizeDrop(std::uint64_t number);
+  void FinalizeMove(std::uint64_t first, std::uint64_t end);
+  void HandOver(std::uint64_t number);
+  void Dethrone(RunId run);
+  void DethroneFirstEntry(RunId run);
+  void DropLastEntry(RunId run);
+  void RemoveEmptied(RunId run);
+  void LostChild(RunId parent);
+  void DropChildren(RunId run);
+  void DropSubtree(RunId run);
+  bool EnsureRuns(std::uint32_t count);
+  std::uint32_t HostRoom(std::uint32_t group) const;
+  void TakeHostNow(BlockId* set);
+  void GiveSet(const BlockId* set);
+  void GiveLater(std::uint32_t group, BlockId block);
+  void GiveSetLater(const BlockId* set);
+
+  // --- Plans (schedule.cc) ---
+  ScheduleResult Schedule(std::uint32_t count);
+  Status CheckBatch(std::uint32_t count);
+  void ResetStep(std::uint32_t slot);
+  bool PlanEntry(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
+  void Activate(StepEntry& entry);
+  void MatchAgain(StepEntry& entry, Tokens tokens);
+  bool BringBack(std::uint32_t slot, StepEntry& entry);
+  bool OnboardSet(std::uint32_t slot, const BlockId* host, TailId tail, bool swapped);
+  bool PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint32_t end);
+  bool PlanInIndexed(std::uint32_t slot, StepEntry& entry, std::uint32_t& position,
+                     std::uint32_t end);
+  bool PlanInTail(std::uint32_t slot, StepEntry& entry, std::uint32_t position);
+  bool PlanCopy(std::uint32_t slot, StepEntry& entry, std::uint32_t cell, const BlockId* source,
+                std::uint32_t used);
+  bool CanTakeOver(const Sequence& sequence) const;
+  void TakeOver(StepEntry& entry, std::uint32_t position);
+  void Reindex(SequenceId id);
+  bool AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell);
+  void WriteSlots(std::uint32_t slot, const StepEntry& entry, std::uint32_t first_query);
+  void TellStep(std::uint32_t slot);
+  BlockId OnDevice(std::uint32_t group, BlockId block) const {
+    return pools[group].IsHost(block) ? pools[group].copy(block) : block;
+  }
+  Shortage ShortageOf(std::uint32_t count) const;
+
+  // --- How plans end (commit.cc) ---
+  Status BeginExecute(StepHandle handle);
+  Status EndExecute(StepHandle handle, bool ok);
+  Status Commit(StepHandle handle, Tokens ids);
+  Status Abort(StepHandle handle);
+  void Begin(std::uint32_t slot);
+  void End(std::uint32_t slot, bool ok);
+  void FinishOnboards(std::uint32_t slot);
+  void SettleOnboarded(RunId run);
+  void CancelOnboards(std::uint32_t slot);
+  void FinishArrivals(std::uint32_t slot, bool ok);
+  void CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids);
+  void LeaveShared(SequenceId id, const StepEntry& entry);
+  void PublishBlock(SequenceId id, const BlockId* set, const Token* tokens);
+  RunId FindPublished(RunId parent, const Token* tokens) const;
+  void HoldChild(SequenceId id, RunId run);
+  void AdoptTail(SequenceId id);
+  void UnhideFirst(RunId run);
+  void RefreshHeldCells(SequenceId id);
+  void UndoEntry(std::uint32_t slot, StepEntry& entry, bool executed);
+  void Deactivate(SequenceId id, bool executed);
+  void UndoStep(std::uint32_t slot, bool executed);
+  void AbortStep(std::uint32_t slot);
+  void CloseStep(std::uint32_t slot);
+  std::uint32_t* StepWords(std::uint32_t slot) {
+    return shared + layout.steps + slot * layout.step_words;
+  }
+
+  // --- Transfers (transfer.cc) ---
+  struct Transfer {
+    std::uint32_t ticket = kNone;
+    bool executing = false;
+    std::vector<RunId> pins;  // held until the end
+    TailId tail = kNone;
+    std::vector<BlockId> device_sets;  // deepest last
+    std::vector<BlockId> host_sets;
+  };
+  PreemptResult Preempt(SequenceHandle handle, PreemptMode mode);
+  Status BeginTransfer(std::uint32_t ticket);
+  Status EndTransfer(std::uint32_t ticket, bool ok);
+  PreemptResult SwapOut(SequenceId id);
+  std::uint32_t InFlightHost() const;
+  void Drop(SequenceId id);
+  bool CanMove(RunId run, bool child_moves) const;
+  void SendRun(Transfer& transfer, RunId run);
+  void SendTail(Transfer& transfer, TailId tail);
+  void SweepParked(Transfer& transfer);
+  void TellTransfer(const Transfer& transfer);
+  void SettleRun(RunId run, bool ok);
+  void SettleTail(TailId tail, bool ok);
+
+  // --- The oracle (validate.cc) ---
+  Stats GetStats() const;
+  Validation Validate() const;
+
+  const Config config;
+  const std::uint32_t groups;
+  const SharedLayout layout;
+  std::uint32_t* const shared;
+  std::vector<BlockPool> pools;
+  PrefixIndex index;
+
+  std::map<std::string, RunId, std::less<>> roots;
+  std::unordered_map<RunId, std::string> root_names;  // of cleared roots too
+  RunId default_root = kNone;
+
+  std::vector<Sequence> sequences;
+  std::vector<SequenceId> free_sequences;
+  std::unique_ptr<Token[], void (*)(Token*)> tail_tokens;
+  std::vector<Tail> tails;
+  std::vector<BlockId> tail_sets;
+  TailId free_tail = kNone;
+
+  std::vector<Step> steps;
+  std::vector<std::uint32_t> open_steps;  // slots, oldest first
+  std::vector<Claim> claims;              // a ring
+  std::vector<BlockId> claim_sets;
+  std::vector<BlockId> claim_targets;
+  std::uint64_t claim_front = 0;
+  std::uint64_t claim_back = 0;
+  std::vector<std::vector<std::uint64_t>>
+      spare_claims;  // per group: claims of this schedule with an unused block
+  std::uint32_t batch_mark = 0;
+  Status plan_status = Status::kOk;  // why the last plan failed
+  std::vector<RunId> path;           // scratch
+
+  std::vector<Transfer> transfers;
+  std::uint32_t next_ticket = 0;
+  Stats stats;
+};
+
+}  // namespace pagedkv

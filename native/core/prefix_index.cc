@@ -1,0 +1,562 @@
+#include "prefix_index.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace pagedkv {
+namespace {
+
+// Zeroed memory that costs nothing until it is touched: a large pool starts as fast as a small one.
+template <typename T>
+std::unique_ptr<T[], void (*)(T*)> Zeroed(std::size_t count) {
+  void* memory = std::calloc(std::max<std::size_t>(count, 1), sizeof(T));
+  if (memory == nullptr) throw std::bad_alloc();
+  return {static_cast<T*>(memory), [](T* pointer) { std::free(pointer); }};
+}
+
+std::uint32_t EntryCapacity(const Config& config) {
+  std::uint32_t capacity = kNone;
+  for (const GroupConfig& group : config.groups) {
+    capacity = std::min(capacity, group.device_blocks + group.host_blocks);
+  }
+  return capacity;
+}
+
+// Merging keeps two runs in a row above kRunBlocks entries, so held chains need at most a run for
+// four blocks, plus what branches and ends: a few for each sequence. Runs that nobody holds are
+// evictable. Large blocks make short runs, and few: there every block may have its own.
+std::uint32_t RunCapacity(const Config& config) {
+  const std::uint32_t entries = EntryCapacity(config);
+  return (config.block_size >= 64 ? entries : entries / 2) + 6 * config.max_sequences + 64;
+}
+
+}  // namespace
+
+PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, std::uint64_t secret)
+    : block_size_(config.block_size),
+      groups_(static_cast<std::uint32_t>(config.groups.size())),
+      lane_count_(groups_ + 1),
+      pools_(pools),
+      run_capacity_(RunCapacity(config)),
+      slot_capacity_(EntryCapacity(config)),
+      runs_(Zeroed<Run>(run_capacity_)),
+      lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
+      tokens_(Zeroed<Token>(std::size_t{slot_capacity_} * block_size_)),
+      free_runs_(run_capacity_),
+      free_slots_(slot_capacity_),
+      random_(secret | 1) {}
+
+std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
+  const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
+  return RunCapacity(config) * (sizeof(Run) + lanes) +
+         std::uint64_t{EntryCapacity(config)} * config.block_size * sizeof(Token);
+}
+
+// --- Runs, token slots, entries ---
+
+RunId PrefixIndex::NewRun() {
+  assert(free_runs_ > 0);
+  free_runs_--;
+  RunId id = free_run_;
+  if (id == kNone) {
+    id = fresh_run_++;
+  } else {
+    free_run_ = runs_[id].next;
+  }
+  runs_[id] = Run{};
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 7;
+  random_ ^= random_ << 17;
+  runs_[id].priority = static_cast<std::uint32_t>(random_ >> 32);
+  return id;
+}
+
+void PrefixIndex::FreeRun(RunId run) {
+  runs_[run] = Run{};
+  runs_[run].next = free_run_;
+  free_run_ = run;
+  free_runs_++;
+}
+
+std::uint32_t PrefixIndex::NewTokenSlot(const Token* tokens) {
+  assert(free_slots_ > 0);
+  free_slots_--;
+  std::uint32_t slot = free_slot_;
+  if (slot == kNone) {
+    slot = fresh_slot_++;
+  } else {
+    free_slot_ = tokens_[std::size_t{slot} * block_size_];
+  }
+  std::memcpy(&tokens_[std::size_t{slot} * block_size_], tokens, block_size_ * sizeof(Token));
+  return slot;
+}
+
+void PrefixIndex::FreeTokenSlot(std::uint32_t slot) {
+  tokens_[std::size_t{slot} * block_size_] = free_slot_;
+  free_slot_ = slot;
+  free_slots_++;
+}
+
+void PrefixIndex::WriteEntry(RunId run, std::uint32_t entry, const Token* tokens,
+                             const BlockId* set) {
+  Lane(run, 0)[entry] = NewTokenSlot(tokens);
+  for (std::uint32_t group = 0; group < groups_; ++group) SetBlock(run, entry, group, set[group]);
+}
+
+void PrefixIndex::SetBlock(RunId run, std::uint32_t entry, std::uint32_t group, BlockId block) {
+  Lane(run, group + 1)[entry] = block;
+  pools_[group].set_run(block, run);
+}
+
+void PrefixIndex::Relink(RunId run, std::uint32_t begin, std::uint32_t end) {
+  for (std::uint32_t group = 0; group < groups_; ++group) {
+    const BlockId* blocks = Lane(run, group + 1);
+    for (std::uint32_t entry = begin; entry < end; ++entry)
+      pools_[group].set_run(blocks[entry], run);
+  }
+}
+
+RunId PrefixIndex::AddRoot() {
+  return NewRun();
+}
+
+void PrefixIndex::RemoveRoot(RunId root) {
+  assert(runs_[root].parent == kNone && runs_[root].children == 0 && !IsHeld(root));
+  FreeRun(root);
+}
+
+RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* set) {
+  const RunId id = NewRun();
+  Run& run = runs_[id];
+  Run& above = runs_[parent];
+  run.parent = parent;
+  run.depth = above.depth + above.length;
+  run.length = 1;
+  run.flags = above.flags & kRunDetached;
+  WriteEntry(id, 0, tokens, set);
+  above.child = Insert(above.child, id);
+  above.children++;
+  above.device_children++;
+  return id;
+}
+
+bool PrefixIndex::CanAppend(RunId id) const {
+  const Run& run = runs_[id];
+  return run.parent != kNone && run.holders == 1 && run.active == 1 && run.parked == 0 &&
+         run.children == 0 && run.length < kRunBlocks && run.hidden == 0 &&
+         (run.flags & ~kRunDetached) == 0;
+}
+
+void PrefixIndex::Append(RunId id, const Token* tokens, const BlockId* set) {
+  assert(CanAppend(id));
+  WriteEntry(id, runs_[id].length, tokens, set);
+  runs_[id].length++;
+}
+
+void PrefixIndex::PopTail(RunId id) {
+  Run& run = runs_[id];
+  assert(run.length > 1);
+  if (run.list != kNoList) lists_[run.list].blocks--;
+  run.length--;
+  FreeTokenSlot(Lane(id, 0)[run.length]);
+}
+
+void PrefixIndex::RemoveRun(RunId id) {
+  Run& run = runs_[id];
+  assert(run.length == 1 && run.children == 0 && !IsHeld(id) && run.list == kNoList);
+  const RunId parent = run.parent;
+  *TreapLink(parent, id) = JoinTreaps(run.left, run.right);
+  runs_[parent].children--;
+  if ((run.flags & kRunHost) == 0) runs_[parent].device_children--;
+  FreeTokenSlot(Lane(id, 0)[0]);
+  FreeRun(id);
+}
+
+void PrefixIndex::SetHost(RunId id, bool host) {
+  Run& run = runs_[id];
+  assert(run.list == kNoList && host != IsHost(id));
+  run.flags = static_cast<std::uint8_t>(run.flags ^ kRunHost);
+  if (host) {
+    runs_[run.parent].device_children--;
+  } else {
+    runs_[run.parent].device_children++;
+  }
+}
+
+void PrefixIndex::SetHidden(RunId id, std::uint32_t hidden) {
+  Run& run = runs_[id];
+  if (run.list != kNoList) lists_[run.list].blocks += std::uint32_t{run.hidden} - hidden;
+  run.hidden = static_cast<std::uint8_t>(hidden);
+}
+
+// --- Matching ---
+
+std::uint32_t PrefixIndex::CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const {
+  std::uint32_t common = 0;
+  while (common + 4 <= limit && std::memcmp(a + common, b + common, 16) == 0) common += 4;
+  while (common < limit && a[common] == b[common]) common++;
+  return common;
+}
+
+int PrefixIndex::Compare(const Token* a, const Token* b) const {
+  const std::uint32_t common = CommonTokens(a, b, block_size_);
+  if (common == block_size_) return 0;
+  return a[common] < b[common] ? -1 : 1;
+}
+
+RunId PrefixIndex::FindChild(RunId parent, const Token* tokens) const {
+  RunId node = runs_[parent].child;
+  while (node != kNone) {
+    const int order = Compare(tokens, TokensOf(node, 0));
+    if (order == 0) return node;
+    node = order < 0 ? runs_[node].left : runs_[node].right;
+  }
+  return kNone;
+}
+
+void PrefixIndex::Prefetch(RunId id) const {
+  __builtin_prefetch(&runs_[id]);
+  for (std::uint32_t lane = 0; lane < lane_count_; ++lane) __builtin_prefetch(Lane(id, lane));
+}
+
+PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const {
+  Match match;
+  match.run = from;
+  match.count = runs_[from].length;
+  // The first block of the search may straddle the two spans: it is compared from a buffer.
+  Token first[kMaxBlockSize];
+  std::size_t position = 0;
+  const std::size_t total = head.size() + tail.size();
+  assert(head.size() <= block_size_);
+  if (!head.empty()) {
+    std::copy(head.begin(), head.end(), first);
+    const std::size_t rest = std::min(std::size_t{block_size_} - head.size(), tail.size());
+    std::copy_n(tail.begin(), rest, first + head.size());
+  }
+  const auto block_at = [&](std::size_t at) {
+    return at == 0 && !head.empty() ? first : tail.data() + (at - head.size());
+  };
+
+  while (position < total) {
+    const Token* query = block_at(position);
+    const auto limit =
+        static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
+    // Down the treap: the longest common prefix is met on the way, for it is a neighbour of the
+    // query.
+    RunId node = runs_[match.run].child;
+    RunId exact = kNone;
+    if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
+    while (node != kNone) {
+      const Run& run = runs_[node];
+      const Token* tokens = TokensOf(node, 0);
+      const std::uint32_t common = CommonTokens(query, tokens, limit);
+      if (common > match.part && Visible(node) > 0) {
+        match.part = common;
+        match.part_run = node;
+        match.part_index = 0;
+      }
+      if (common == block_size_) exact = node;
+      if (common == limit) break;
+      node = query[common] < tokens[common] ? run.left : run.right;
+    }
+    if (exact == kNone || Visible(exact) == 0) break;
+
+    const Run& run = runs_[exact];
+    const std::uint32_t visible = Visible(exact);
+    if (run.child != kNone) Prefetch(run.child);
+    for (std::uint32_t entry = 1; entry < visible; ++entry)
+      __builtin_prefetch(TokensOf(exact, entry));
+    match.run = exact;
+    match.part = 0;
+    match.part_run = kNone;
+    position += block_size_;
+    std::uint32_t entry = 1;
+    for (; entry < visible; ++entry) {
+      const auto rest =
+          static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
+      const std::uint32_t common =
+          rest == 0 ? 0 : CommonTokens(block_at(position), TokensOf(exact, entry), rest);
+      if (common == block_size_) {
+        position += block_size_;
+        continue;
+      }
+      if (common > 0) {
+        match.part = common;
+        match.part_run = exact;
+        match.part_index = entry;
+      }
+      break;
+    }
+    match.count = entry;
+    if (entry < run.length) break;
+  }
+  match.tokens = static_cast<std::uint32_t>(position);
+  return match;
+}
+
+// --- The treap of children ---
+
+void PrefixIndex::SplitTreap(RunId root, const Token* key, RunId& left, RunId& right) {
+  if (root == kNone) {
+    left = right = kNone;
+  } else if (Compare(TokensOf(root, 0), key) < 0) {
+    left = root;
+    SplitTreap(runs_[root].right, key, runs_[root].right, right);
+  } else {
+    right = root;
+    SplitTreap(runs_[root].left, key, left, runs_[root].left);
+  }
+}
+
+RunId PrefixIndex::JoinTreaps(RunId left, RunId right) {
+  if (left == kNone) return right;
+  if (right == kNone) return left;
+  if (runs_[left].priority > runs_[right].priority) {
+    runs_[left].right = JoinTreaps(runs_[left].right, right);
+    return left;
+  }
+  runs_[right].left = JoinTreaps(left, runs_[right].left);
+  return right;
+}
+
+RunId PrefixIndex::Insert(RunId root, RunId node) {
+  if (root == kNone) return node;
+  if (runs_[node].priority > runs_[root].priority) {
+    RunId left;
+    RunId right;
+    SplitTreap(root, TokensOf(node, 0), left, right);
+    runs_[node].left = left;
+    runs_[node].right = right;
+    return node;
+  }
+  RunId& side =
+      Compare(TokensOf(node, 0), TokensOf(root, 0)) < 0 ? runs_[root].left : runs_[root].right;
+  side = Insert(side, node);
+  return root;
+}
+
+RunId* PrefixIndex::TreapLink(RunId parent, RunId child) {
+  RunId* link = &runs_[parent].child;
+  if (*link == child) return link;
+  const Token* key = TokensOf(child, 0);
+  while (*link != child) {
+    assert(*link != kNone);
+    Run& node = runs_[*link];
+    link = Compare(key, TokensOf(*link, 0)) < 0 ? &node.left : &node.right;
+  }
+  return link;
+}
+
+void PrefixIndex::Replace(RunId parent, RunId old_child, RunId new_child) {
+  Run& run = runs_[new_child];
+  run.left = runs_[old_child].left;
+  run.right = runs_[old_child].right;
+  run.priority = runs_[old_child].priority;
+  *TreapLink(parent, old_child) = new_child;
+}
+
+// --- Splitting and merging ---
+
+RunId PrefixIndex::EndAfter(RunId id, std::uint32_t count) {
+  return count == runs_[id].length ? id : Split(id, count);
+}
+
+RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
+  const RunId front_id = NewRun();
+  Run& front = runs_[front_id];
+  Run& run = runs_[id];
+  assert(run.parent != kNone);
+  assert(count > 0 && count < run.length);
+  const auto rest = static_cast<std::uint8_t>(run.length - count);
+  front.parent = run.parent;
+  front.depth = run.depth;
+  front.length = static_cast<std::uint8_t>(count);
+  front.flags = run.flags;
+  front.active = run.active > 0 ? 1 : 0;
+  front.parked = run.parked > 0 ? 1 : 0;
+  front.children = 1;
+  front.device_children = IsHost(id) ? 0 : 1;
+  front.stamp = run.stamp == kUsedSince ? kUsedSince : run.stamp + rest;
+  Replace(run.parent, id, front_id);
+  front.child = id;
+  for (std::uint32_t lane = 0; lane < lane_count_; ++lane) {
+    std::uint32_t* from = Lane(id, lane);
+    std::copy_n(from, count, Lane(front_id, lane));
+    std::copy(from + count, from + run.length, from);
+  }
+  Relink(front_id, 0, count);
+  run.parent = front_id;
+  run.left = run.right = kNone;
+  run.depth += count;
+  run.length = rest;
+  if (run.hidden > rest) {
+    front.hidden = static_cast<std::uint8_t>(run.hidden - rest);
+    run.hidden = rest;
+  }
+  if (run.list != kNoList) {
+    List& list = lists_[run.list];
+    front.list = run.list;
+    LinkAfter(list, front_id, id);
+    if (run.hidden == rest) Unlist(id);  // a run with nothing visible stands in no list
+  }
+  return front_id;
+}
+
+bool PrefixIndex::CanMerge(RunId id) const {
+  const Run& run = runs_[id];
+  if (run.parent == kNone || run.holders > 0 || run.children != 1 || run.hidden > 0) return false;
+  const Run& child = runs_[run.child];
+  constexpr std::uint8_t kMoving = kRunLeaving | kRunArriving | kRunOnboarding;
+  if (run.length + child.length > kRunBlocks || run.flags != child.flags ||
+      (run.flags & kMoving) != 0) {
+    return false;
+  }
+  if (run.list != child.list) return false;
+  return run.list == kNoList ? IsHeld(id) : child.next == id;
+}
+
+void PrefixIndex::TryMerge(RunId id) {
+  if (!CanMerge(id)) return;
+  Run& run = runs_[id];
+  const RunId child_id = run.child;
+  Run& child = runs_[child_id];
+  if (run.list != kNoList) {
+    const std::uint32_t blocks = run.length;
+    const std::uint8_t list = run.list;
+    Unlist(id);
+    lists_[list].blocks += blocks;
+  }
+  Replace(run.parent, id, child_id);
+  for (std::uint32_t lane = 0; lane < lane_count_; ++lane) {
+    std::uint32_t* to = Lane(child_id, lane);
+    std::copy_backward(to, to + child.length, to + child.length + run.length);
+    std::copy_n(Lane(id, lane), run.length, to);
+  }
+  if (run.stamp == kUsedSince) child.stamp = kUsedSince;
+  child.parent = run.parent;
+  child.depth = run.depth;
+  child.length = static_cast<std::uint8_t>(child.length + run.length);
+  Relink(child_id, 0, run.length);
+  FreeRun(id);
+}
+
+// --- Holding ---
+
+void PrefixIndex::Acquire(RunId id, HoldKind kind) {
+  runs_[id].holders++;
+  std::uint32_t Run::* const count = kind == HoldKind::kActive ? &Run::active : &Run::parked;
+  while (id != kNone) {
+    Run& run = runs_[id];
+    if ((run.*count)++ > 0) return;
+    if (run.list != kNoList && ListFor(run) != run.list) {
+      Unlist(id);  // from cached to parked, it becomes the most recently used
+      Enlist(id, false);
+    }
+    id = run.parent;
+    if (id != kNone) __builtin_prefetch(&runs_[id]);
+  }
+}
+
+void PrefixIndex::Release(RunId id, HoldKind kind) {
+  const RunId end = id;
+  runs_[id].holders--;
+  std::uint32_t Run::* const count = kind == HoldKind::kActive ? &Run::active : &Run::parked;
+  while (id != kNone) {
+    Run& run = runs_[id];
+    assert(run.*count > 0);
+    const bool last = --(run.*count) == 0;
+    if (IsHeld(id) && run.list == kNoList) run.stamp = kUsedSince;
+    if (!last) break;
+    if (run.parent != kNone) {
+      __builtin_prefetch(&runs_[run.parent]);
+      if (run.list != kNoList) Unlist(id);
+      Enlist(id, false);
+    }
+    id = run.parent;
+  }
+  TryMerge(end);
+}
+
+void PrefixIndex::Exchange(RunId end, HoldKind from, HoldKind to) {
+  Acquire(end, to);
+  runs_[end].holders--;
+  std::uint32_t Run::* const count = from == HoldKind::kActive ? &Run::active : &Run::parked;
+  for (RunId id = end; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
+    if (runs_[id].list != kNoList && ListFor(runs_[id]) != runs_[id].list) Unlist(id);
+  }
+}
+
+void PrefixIndex::UndoAcquire(RunId id, HoldKind kind) {
+  const RunId end = id;
+  runs_[id].holders--;
+  std::uint32_t Run::* const count = kind == HoldKind::kActive ? &Run::active : &Run::parked;
+  // A run that others used meanwhile, and so all above it, are the most recently used instead.
+  bool restores = true;
+  for (; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
+    if (runs_[id].parent == kNone) break;
+    restores = restores && runs_[id].stamp != kUsedSince;
+    if (runs_[id].list != kNoList) Unlist(id);
+    Enlist(id, restores);
+  }
+  TryMerge(end);
+}
+
+// --- Lists ---
+
+RunList PrefixIndex::ListFor(const Run& run) const {
+  if (run.active > 0 || run.hidden == run.length || run.parent == kNone) return kNoList;
+  if ((run.flags & kRunLeaving) != 0) return kNoList;
+  const bool host = (run.flags & kRunHost) != 0;
+  if (run.parked > 0) return host ? kNoList : kParkedDevice;
+  return host ? kCachedHost : kCachedDevice;
+}
+
+void PrefixIndex::LinkAfter(List& list, RunId id, RunId before) {
+  Run& run = runs_[id];
+  run.prev = before;
+  RunId& forward = before == kNone ? list.head : runs_[before].next;
+  run.next = forward;
+  forward = id;
+  (run.next == kNone ? list.tail : runs_[run.next].prev) = id;
+}
+
+RunId PrefixIndex::PlaceByStamp(const List& list, const Run& run, std::uint8_t list_id) const {
+  const auto precedes = [&](RunId other) { return runs_[other].stamp < run.stamp; };
+  // From where it stood before, if that is still in the list; else from the front.
+  RunId before = run.prev;
+  if (before != kNone && (runs_[before].list != list_id || !precedes(before))) before = kNone;
+  RunId after = before == kNone ? list.head : runs_[before].next;
+  for (; after != kNone && precedes(after); after = runs_[after].next) before = after;
+  return before;
+}
+
+void PrefixIndex::Enlist(RunId id, bool restore) {
+  Run& run = runs_[id];
+  const RunList list_id = ListFor(run);
+  if (list_id == kNoList) return;
+  assert(run.list == kNoList);
+  List& list = lists_[list_id];
+  if (restore) {
+    LinkAfter(list, id, PlaceByStamp(list, run, list_id));
+  } else {
+    clock_ += kRunBlocks;
+    run.stamp = clock_;
+    LinkAfter(list, id, list.tail);
+  }
+  run.list = list_id;
+  list.blocks += Visible(id);
+}
+
+void PrefixIndex::Unlist(RunId id) {
+  Run& run = runs_[id];
+  assert(run.list != kNoList);
+  List& list = lists_[run.list];
+  (run.prev == kNone ? list.head : runs_[run.prev].next) = run.next;
+  (run.next == kNone ? list.tail : runs_[run.next].prev) = run.prev;
+  list.blocks -= Visible(id);
+  run.list = kNoList;  // prev stays, as a hint where it stood
+}
+
+}  // namespace pagedkv

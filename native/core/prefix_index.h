@@ -1,0 +1,239 @@
+// The prefix index finds the longest computed prefix of a prompt, exactly: it compares tokens and
+// trusts no hash. It is a radix tree whose nodes are *runs* of up to kRunBlocks full blocks, so
+// that one reference, one list link and one eviction entry serve a run.
+//
+// - An *entry* is one full block of tokens: a token slot, and a block in each cache group.
+// - A namespace is a root: a run with no entries.
+// - The children of a run differ in their first block. They stand in a treap ordered by its tokens,
+// so the
+//   longest common prefix with a prompt is found beside the point where the prompt would stand:
+//   O(log) comparisons however many siblings there are, and no prompt can be built that makes it
+//   slow.
+// - A holder (a sequence, a tail, a transfer) holds a run up to its end, and with it every run
+// above.
+//   Where a holder needs less than a whole run, the run is split.
+// - A run lives in one tier. What is on the device has only device runs above it.
+// - The last `hidden` entries of a run are promised to an open step, or still arriving on the host:
+// no
+//   prompt finds them.
+//
+// The lists of evictable runs are ordered by last use, and a child stands before its parent, so the
+// front of a list is always a leaf of its tier: eviction takes O(1) a block.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "block_pool.h"
+#include "types.h"
+
+namespace pagedkv {
+
+inline constexpr std::uint32_t kRunBlocks = 8;
+
+using RunId = std::uint32_t;
+
+// The stamp of a held run that some other holder has given back: its place in the list is lost.
+inline constexpr std::uint64_t kUsedSince = 0;
+
+enum class HoldKind { kActive, kParked };  // parked: by a swapped-out sequence or a transfer
+
+enum RunList : std::uint8_t {
+  kNoList = 0,
+  kCachedDevice,  // held by nobody
+  kCachedHost,
+  kParkedDevice,  // on the device, held by swapped-out sequences only: may move to the host
+  kRunLists,
+};
+
+enum RunFlag : std::uint8_t {
+  kRunHost = 1,        // lives on the host
+  kRunLeaving = 2,     // a transfer copies it to the host; the device copy is still the true one
+  kRunArriving = 4,    // a step copies it to the host, where it is true once that has ended
+  kRunOnboarding = 8,  // an open step brings it to the device; the host copy is the true one
+  kRunDetached =
+      16,  // cleared: nothing finds it, it shares nothing, and it goes with its last holder
+};
+
+struct Run {
+  RunId parent = kNone;
+  RunId child = kNone;  // root of the treap of children
+  RunId left = kNone;   // in the parent's treap
+  RunId right = kNone;
+  RunId prev = kNone;  // in the list; of a run in no list, a hint where it stood
+  RunId next = kNone;
+  std::uint32_t priority = 0;
+  std::uint32_t active = 0;   // active holders here, and children with any
+  std::uint32_t parked = 0;   // parked holders here, and children with any
+  std::uint32_t holders = 0;  // holders of both kinds that end here
+  std::uint32_t children = 0;
+  std::uint32_t device_children = 0;  // of these on the device
+  std::uint32_t depth = 0;            // blocks above the first entry
+  std::uint8_t length = 0;            // entries
+  std::uint8_t hidden = 0;
+  std::uint8_t list = kNoList;
+  std::uint8_t flags = 0;
+  std::uint64_t stamp = 0;  // of the deepest entry; each one above it counts one more
+};
+static_assert(sizeof(Run) == 64);
+
+class PrefixIndex {
+ public:
+  // A prefix of `tokens` tokens in full blocks ends after `count` entries of `run`; `part` more
+  // tokens agree with entry `part_index` of `part_run`.
+  struct Match {
+    RunId run = kNone;
+    std::uint32_t count = 0;
+    std::uint32_t tokens = 0;
+    std::uint32_t part = 0;
+    RunId part_run = kNone;
+    std::uint32_t part_index = 0;
+  };
+
+  PrefixIndex(const Config& config, std::vector<BlockPool>& pools, std::uint64_t secret);
+
+  static std::uint64_t MetadataBytes(const Config& config);
+
+  const Run& run(RunId id) const { return runs_[id]; }
+  Run& run(RunId id) { return runs_[id]; }
+  std::uint32_t run_capacity() const { return run_capacity_; }
+  std::uint32_t free_runs() const { return free_runs_; }
+  std::uint32_t free_token_slots() const { return free_slots_; }
+  std::uint32_t token_capacity() const { return slot_capacity_; }
+
+  const Token* TokensOf(RunId run, std::uint32_t entry) const {
+    return &tokens_[std::size_t{Lane(run, 0)[entry]} * block_size_];
+  }
+  BlockId block(RunId run, std::uint32_t entry, std::uint32_t group) const {
+    return Lane(run, group + 1)[entry];
+  }
+  const BlockId* blocks(RunId run, std::uint32_t group) const { return Lane(run, group + 1); }
+  std::uint32_t blocks_above_end(RunId id) const { return runs_[id].depth + runs_[id].length; }
+  bool IsHost(RunId id) const { return (runs_[id].flags & kRunHost) != 0; }
+  bool IsDetached(RunId id) const { return (runs_[id].flags & kRunDetached) != 0; }
+  bool IsHeld(RunId id) const { return runs_[id].active + runs_[id].parked > 0; }
+  std::uint32_t Visible(RunId id) const {
+    return runs_[id].length - std::uint32_t{runs_[id].hidden};
+  }
+
+  // The longest prefix of `head` followed by `tail`, which continue at the end of `from`. O(blocks
+  // matched).
+  Match Find(RunId from, Tokens head, Tokens tail) const;
+  // The child whose first entry has just these tokens, hidden or not; or kNone.
+  RunId FindChild(RunId parent, const Token* tokens) const;
+
+  RunId AddRoot();
+  void RemoveRoot(RunId root);
+
+  // Adds an entry below `parent`, as a run of its own; requires a free run and a free token slot.
+  RunId AddChild(RunId parent, const Token* tokens, const BlockId* set);
+  // Adds an entry at the end of a run that has one holder, no child, and room.
+  bool CanAppend(RunId run) const;
+  void Append(RunId run, const Token* tokens, const BlockId* set);
+  // Takes the last entry of several away, or a run with its one entry, no holder and no child. The
+  // blocks are the caller's.
+  void PopTail(RunId run);
+  void RemoveRun(RunId run);
+
+  // A run that ends after the first `count` entries of `run`: `run` itself, or a new run above it.
+  RunId EndAfter(RunId run, std::uint32_t count);
+  // Splits off the first `count` entries as a new run, the parent of what is left. O(1).
+  RunId Split(RunId run, std::uint32_t count);
+  // Joins `run` with its only child where nothing tells them apart. O(1).
+  void TryMerge(RunId run);
+
+  void Acquire(RunId run, HoldKind kind);
+  // Gives a hold back. Runs that nobody holds any more become the most recently used, deepest
+  // first.
+  void Release(RunId run, HoldKind kind);
+  // A hold becomes one of the other kind; this does not count as a use.
+  void Exchange(RunId run, HoldKind from, HoldKind to);
+  // As if the hold had never been: runs go back to where they stood, unless others used them
+  // meanwhile.
+  void UndoAcquire(RunId run, HoldKind kind);
+
+  void SetBlock(RunId run, std::uint32_t entry, std::uint32_t group, BlockId block);
+  // Moves a run between tiers, once the blocks of its entries are replaced. Requires that no list
+  // has it.
+  void SetHost(RunId run, bool host);
+  void SetHidden(RunId run, std::uint32_t hidden);
+
+  // A run in no list joins the end of the list that fits its state; in order of its stamp with
+  // `restore`.
+  void Enlist(RunId run, bool restore);
+  void Unlist(RunId run);
+  // The list that a run belongs in, as it stands.
+  RunList ListFor(const Run& run) const;
+  RunId Front(RunList list) const { return lists_[list].head; }
+  RunId NextInList(RunId run) const { return runs_[run].next; }
+  std::uint32_t ListedBlocks(RunList list) const { return lists_[list].blocks; }
+
+  // Calls `visit` with each child of a run, in token order.
+  template <typename Visit>
+  void ForEachChild(RunId parent, Visit visit) const {
+    VisitTreap(runs_[parent].child, visit);
+  }
+
+ private:
+  struct List {
+    RunId head = kNone;
+    RunId tail = kNone;
+    std::uint32_t blocks = 0;
+  };
+
+  template <typename Visit>
+  void VisitTreap(RunId node, Visit& visit) const {
+    if (node == kNone) return;
+    const RunId right = runs_[node].right;
+    VisitTreap(runs_[node].left, visit);
+    visit(node);
+    VisitTreap(right, visit);
+  }
+
+  // Lane 0 of a run holds its entries' token slots, lane g + 1 their blocks in group g.
+  std::uint32_t* Lane(RunId run, std::uint32_t lane) {
+    return &lanes_[(std::size_t{run} * lane_count_ + lane) * kRunBlocks];
+  }
+  const std::uint32_t* Lane(RunId run, std::uint32_t lane) const {
+    return &lanes_[(std::size_t{run} * lane_count_ + lane) * kRunBlocks];
+  }
+
+  RunId NewRun();
+  void FreeRun(RunId run);
+  std::uint32_t NewTokenSlot(const Token* tokens);
+  void FreeTokenSlot(std::uint32_t slot);
+  void WriteEntry(RunId run, std::uint32_t entry, const Token* tokens, const BlockId* set);
+  void Relink(RunId run, std::uint32_t begin, std::uint32_t end);
+  int Compare(const Token* a, const Token* b) const;
+  std::uint32_t CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const;
+  RunId Insert(RunId root, RunId node);
+  void SplitTreap(RunId root, const Token* key, RunId& left, RunId& right);
+  RunId JoinTreaps(RunId left, RunId right);
+  RunId* TreapLink(RunId parent, RunId child);
+  void Replace(RunId parent, RunId old_child, RunId new_child);
+  void Prefetch(RunId run) const;
+  void LinkAfter(List& list, RunId run, RunId before);
+  RunId PlaceByStamp(const List& list, const Run& run, std::uint8_t list_id) const;
+  bool CanMerge(RunId run) const;
+
+  const std::uint32_t block_size_;
+  const std::uint32_t groups_;
+  const std::uint32_t lane_count_;
+  std::vector<BlockPool>& pools_;
+  std::uint32_t run_capacity_;
+  std::uint32_t slot_capacity_;
+  std::unique_ptr<Run[], void (*)(Run*)> runs_;
+  std::unique_ptr<std::uint32_t[], void (*)(std::uint32_t*)> lanes_;
+  std::unique_ptr<Token[], void (*)(Token*)> tokens_;
+  RunId free_run_ = kNone;
+  RunId fresh_run_ = 0;
+  std::uint32_t free_runs_;
+  std::uint32_t free_slot_ = kNone;
+  std::uint32_t fresh_slot_ = 0;
+  std::uint32_t free_slots_;
+  std::uint64_t clock_ = 0;
+  std::uint64_t random_;
+  List lists_[kRunLists];
+};
+
+}  // namespace pagedkv

@@ -1,0 +1,474 @@
+// The step planner: what a batch needs, reserved as a whole or not at all.
+#include <algorithm>
+#include <cstring>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+
+Status Manager::State::Check(StepHandle handle, std::uint32_t& slot) const {
+  if (handle.nonce != config.nonce || handle.slot >= steps.size()) return Status::kStepForeign;
+  const Step& step = steps[handle.slot];
+  if (handle.generation > step.generation) return Status::kStepForeign;
+  if (handle.generation != step.generation || step.state == StepState::kFree)
+    return Status::kStepClosed;
+  slot = handle.slot;
+  return Status::kOk;
+}
+
+Status Manager::State::CheckBatch(std::uint32_t count) {
+  if (count == 0) return Status::kEmptyBatch;
+  if (count > config.max_batch_sequences) return Status::kBatchTooLarge;
+  if (open_steps.size() == steps.size()) return Status::kTooManyOpenSteps;
+  if (++batch_mark == 0) {
+    for (Sequence& sequence : sequences) sequence.batch_mark = 0;
+    batch_mark = 1;
+  }
+  std::uint64_t tokens = 0;
+  const std::uint32_t* entry = shared + layout.batch_entries;
+  for (std::uint32_t i = 0; i < count; ++i, entry += kBatchEntryWords) {
+    SequenceId id;
+    const Status status = Check(SequenceHandle{entry[0], entry[1], entry[2]}, id);
+    if (status != Status::kOk) return status;
+    Sequence& sequence = sequences[id];
+    if (sequence.state == SequenceState::kDropped) return Status::kSequenceDropped;
+    if (sequence.batch_mark == batch_mark) return Status::kDuplicateInBatch;
+    sequence.batch_mark = batch_mark;
+    const std::uint32_t more = entry[3] & ~kCountOnly;
+    if (more == 0) return Status::kEmptyTokens;
+    if (more > config.max_sequence_tokens - sequence.planned) return Status::kSequenceTooLong;
+    tokens += more;
+  }
+  return tokens <= config.max_batch_tokens ? Status::kOk : Status::kBatchTooLarge;
+}
+
+void Manager::State::ResetStep(std::uint32_t slot) {
+  Step& step = steps[slot];
+  step.depends_on = 0;
+  step.copies = 0;
+  step.has_redundant = false;
+  step.entries.clear();
+  step.sets.clear();
+  step.onboards.clear();
+  step.onboard_hosts.clear();
+  step.arrivals.clear();
+  step.offload_sources.clear();
+  for (auto& spare : spare_claims) spare.clear();
+}
+
+Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
+  if (const Status status = CheckBatch(count); status != Status::kOk) return {status, {}, {}};
+  std::uint32_t slot = 0;
+  while (steps[slot].state != StepState::kFree) slot++;
+  Step& step = steps[slot];
+  ResetStep(slot);
+  step.state = StepState::kPlanned;
+  plan_status = Status::kOutOfBlocks;
+
+  std::uint32_t* words = StepWords(slot);
+  words[layout.step_cumulative] = 0;
+  std::uint32_t token_offset = 0;
+  for (std::uint32_t number = 0; number < count; ++number) {
+    const std::uint32_t given = shared[layout.batch_entries + number * kBatchEntryWords + 3];
+    if (!PlanEntry(slot, number, token_offset)) {
+      UndoStep(slot, false);
+      step.state = StepState::kFree;
+      if (plan_status != Status::kOutOfBlocks) return {plan_status, {}, {}};
+      stats.out_of_blocks++;
+      return {Status::kOutOfBlocks, {}, ShortageOf(count)};
+    }
+    if ((given & kCountOnly) == 0) token_offset += given;
+  }
+  open_steps.push_back(slot);
+  TellStep(slot);
+  return {Status::kOk, {slot, step.generation, config.nonce}, {}};
+}
+
+bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
+                               std::uint32_t token_offset) {
+  Step& step = steps[slot];
+  const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
+  const std::uint32_t count = given[3] & ~kCountOnly;
+  const bool known = (given[3] & kCountOnly) == 0;
+  Sequence& sequence = sequences[given[0]];
+  StepEntry& entry = step.entries.emplace_back();
+  entry.sequence = given[0];
+  entry.old_length = sequence.length;
+  entry.old_planned = sequence.planned;
+  entry.old_blocks = sequence.blocks;
+  entry.old_cached = sequence.cached;
+  entry.old_writable = sequence.writable;
+  entry.old_diverged = sequence.diverged;
+  entry.first_set = static_cast<std::uint32_t>(step.sets.size() / groups);
+  entry.token_offset = token_offset;
+  const std::uint32_t end = sequence.planned + count;
+  step.depends_on |= sequence.steps;
+
+  if (known) {
+    entry.flags |= kEntryKnown;
+    std::memcpy(&step.ids[token_offset], shared + layout.batch_tokens + token_offset,
+                count * sizeof(Token));
+  }
+  if (sequence.steps == 0) {
+    if (sequence.state == SequenceState::kSwapped) Activate(entry);
+    if (known && !sequence.computed) MatchAgain(entry, {&step.ids[token_offset], count});
+    if (!sequence.resident && !BringBack(slot, entry)) return false;
+  }
+  entry.skipped = sequence.planned - entry.old_planned;
+  entry.token_offset += entry.skipped;
+  entry.begin = sequence.planned;
+  entry.end = end;
+  if (!PlanWrites(slot, entry, end)) return false;
+  sequence.steps |= 1u << slot;
+  return true;
+}
+
+// --- Coming back ---
+
+void Manager::State::Activate(StepEntry& entry) {
+  Sequence& sequence = sequences[entry.sequence];
+  ResolveTail(entry.sequence);
+  entry.flags |= kEntryActivated;
+  index.Exchange(sequence.run, HoldKind::kParked, HoldKind::kActive);
+  if (sequence.tail != kNone) tails[sequence.tail].active++;
+  sequence.state = SequenceState::kActive;
+  sequence.resident = false;
+  TellSequence(entry.sequence);
+}
+
+// Others may have computed more of the prompt since it was opened: the pass then leaves that out.
+void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
+  Sequence& sequence = sequences[entry.sequence];
+  if (sequence.tail != kNone || index.IsDetached(sequence.run) || !EnsureRuns(2)) return;
+  const std::uint32_t bs = config.block_size;
+  const auto count = static_cast<std::uint32_t>(tokens.size());
+  const std::uint32_t held_end = sequence.blocks * bs;
+  PrefixIndex::Match match;
+  std::uint32_t before = sequence.length;
+  if (sequence.length == held_end) {
+    match = index.Find(sequence.run, {}, tokens);
+  } else {
+    // Inside an indexed block: either it goes on as the prompt does, or a sibling may.
+    const Run& run = index.run(sequence.run);
+    const std::uint32_t rest = held_end - sequence.length;
+    const Token* held = index.TokensOf(sequence.run, run.length - 1u);
+    if (count >= rest && std::equal(held + bs - rest, held + bs, tokens.begin())) {
+      match = index.Find(sequence.run, {}, tokens.subspan(rest));
+      before = held_end;
+    } else if (run.length == 1) {
+      match = index.Find(run.parent, {held, bs - rest}, tokens);
+      before = held_end - bs;
+    } else {
+      return;
+    }
+  }
+  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
+  const std::uint32_t total = sequence.length + count;
+  if (std::min(before + match.tokens + part, total - 1) <= sequence.length) return;
+  entry.old_run = sequence.run;  // held until the step ends, so that an abort can go back to it
+  Attach(entry.sequence, match, before, total);
+  sequence.cached += sequence.length - entry.old_length;
+  if (index.IsHost(sequence.run)) sequence.resident = false;
+  if (sequence.resident) FillRow(entry.sequence);
+  TellSequence(entry.sequence);
+}
+
+bool Manager::State::BringBack(std::uint32_t slot, StepEntry& entry) {
+  Sequence& sequence = sequences[entry.sequence];
+  Step& step = steps[slot];
+  entry.flags |= kEntryOnboarded;
+  const bool swapped = (entry.flags & kEntryActivated) != 0;
+  bool waits = false;
+  path.clear();
+  for (RunId run = sequence.run; index.IsHost(run); run = index.run(run).parent)
+    path.push_back(run);
+  BlockId host[kMaxGroups];
+  for (; !path.empty(); path.pop_back()) {
+    const RunId run = path.back();
+    if ((index.run(run).flags & kRunOnboarding) != 0) {
+      waits = true;
+      continue;
+    }
+    index.run(run).flags |= kRunOnboarding;
+    for (std::uint32_t i = 0; i < index.run(run).length; ++i) {
+      for (std::uint32_t group = 0; group < groups; ++group)
+        host[group] = index.block(run, i, group);
+      if (!OnboardSet(slot, host, kNone, swapped)) {
+        // What was planned of this run is known by its records; the rest was not planned.
+        index.run(run).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+        return false;
+      }
+    }
+  }
+  if (sequence.tail != kNone && pools[0].IsHost(TailSet(sequence.tail)[0])) {
+    Tail& tail = tails[sequence.tail];
+    if ((tail.flags & kRunOnboarding) != 0) {
+      waits = true;
+    } else {
+      if (!OnboardSet(slot, TailSet(sequence.tail), sequence.tail, swapped)) return false;
+      tail.flags |= kRunOnboarding;
+    }
+  }
+  if (waits) {
+    for (const std::uint32_t other : open_steps) {
+      if (!steps[other].onboards.empty()) step.depends_on |= 1u << other;
+    }
+  }
+  FillRow(entry.sequence);
+  return true;
+}
+
+bool Manager::State::OnboardSet(std::uint32_t slot, const BlockId* host, TailId tail,
+                                bool swapped) {
+  Step& step = steps[slot];
+  if (step.onboards.size() == config.max_step_transfers) {
+    plan_status = Status::kTooManyTransfers;
+    return false;
+  }
+  BlockId set[kMaxGroups];
+  if (!TakeSet(slot, set)) return false;
+  step.onboards.push_back({static_cast<std::uint32_t>(step.sets.size() / groups), tail, swapped});
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    step.sets.push_back(set[group]);
+    step.onboard_hosts.push_back(host[group]);
+    pools[group].set_copy(host[group], set[group] & ~kFromClaim);
+  }
+  return true;
+}
+
+// --- Where the tokens go ---
+
+bool Manager::State::AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell) {
+  BlockId set[kMaxGroups];
+  if (!TakeSet(slot, set)) return false;
+  Step& step = steps[slot];
+  step.sets.insert(step.sets.end(), set, set + groups);
+  if (entry.sets++ == 0)
+    entry.first_set = static_cast<std::uint32_t>(step.sets.size() / groups - 1);
+  SetCell(entry.sequence, cell, set);
+  return true;
+}
+
+bool Manager::State::PlanCopy(std::uint32_t slot, StepEntry& entry, std::uint32_t cell,
+                              const BlockId* source, std::uint32_t used) {
+  if (!AddSet(slot, entry, cell)) return false;
+  entry.flags |= kEntryCopied;
+  if (used == 0) return true;
+  Step& step = steps[slot];
+  std::uint32_t* words = StepWords(slot) + layout.step_copies;
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    std::uint32_t* record = words + std::uint64_t{step.copies++} * 4;
+    record[0] = group;
+    record[1] = OnDevice(group, source[group]);
+    record[2] = step.sets[step.sets.size() - groups + group] & ~kFromClaim;
+    record[3] = used;
+  }
+  return true;
+}
+
+// A truncated sequence may write on in its own block where nobody else holds it and nothing
+// descends from it. A block that was found in the cache stays there for others.
+bool Manager::State::CanTakeOver(const Sequence& sequence) const {
+  const Run& run = index.run(sequence.run);
+  return sequence.truncated && run.holders == 1 && run.active == 1 && run.parked == 0 &&
+         run.children == 0 && run.hidden == 0 && (run.flags & ~kRunDetached) == 0;
+}
+
+// The indexed block at the end, which nobody else needs, becomes a private tail.
+void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
+  Sequence& sequence = sequences[entry.sequence];
+  const RunId run = sequence.run;
+  const std::uint32_t last = index.run(run).length - 1u;
+  BlockId set[kMaxGroups];
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    set[group] = index.block(run, last, group);
+    pools[group].set_state(set[group], BlockState::kPrivate);
+  }
+  std::memcpy(TailTokens(entry.sequence), index.TokensOf(run, last),
+              config.block_size * sizeof(Token));
+  if (last > 0) {
+    index.PopTail(run);
+  } else {
+    sequence.run = index.run(run).parent;
+    index.Acquire(sequence.run, HoldKind::kActive);
+    index.Release(run, HoldKind::kActive);
+    index.Unlist(run);
+    index.RemoveRun(run);
+  }
+  sequence.blocks--;
+  sequence.tail = NewTail(set, position - sequence.blocks * config.block_size, 1);
+  entry.flags |= kEntryTookOver;
+}
+
+// Plans the tokens that fall into the held indexed block, from `position` on.
+bool Manager::State::PlanInIndexed(std::uint32_t slot, StepEntry& entry, std::uint32_t& position,
+                                   std::uint32_t end) {
+  Sequence& sequence = sequences[entry.sequence];
+  const std::uint32_t bs = config.block_size;
+  const std::uint32_t stop = std::min(end, sequence.blocks * bs);
+  const std::uint32_t base = (sequence.blocks - 1) * bs;
+  const std::uint32_t last = index.run(sequence.run).length - 1u;
+  if ((entry.flags & kEntryKnown) != 0 && !config.always_writes) {
+    const Token* held = index.TokensOf(sequence.run, last);
+    const Token* ids = &steps[slot].ids[entry.token_offset];
+    if (std::equal(ids, ids + (stop - position), held + (position - base))) {
+      position = stop;  // their keys and values are there already: nothing to write
+      return true;
+    }
+  }
+  if (position > base && CanTakeOver(sequence)) {
+    TakeOver(entry, position);
+    return true;
+  }
+  // The copy takes the place of a cell that an open step of this sequence still reads: not before
+  // it ends.
+  if (sequence.steps != 0) return false;
+  BlockId source[kMaxGroups];
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    source[group] = index.block(sequence.run, last, group);
+  }
+  if (!PlanCopy(slot, entry, sequence.blocks - 1, source, position - base)) return false;
+  sequence.diverged = true;
+  return true;
+}
+
+// Plans an append to a partly filled private block: in place for its only user, else in a copy.
+bool Manager::State::PlanInTail(std::uint32_t slot, StepEntry& entry, std::uint32_t position) {
+  Sequence& sequence = sequences[entry.sequence];
+  if (sequence.planned > sequence.length && sequence.writable) return true;
+  Tail& tail = tails[sequence.tail];
+  const std::uint32_t used = position - sequence.blocks * config.block_size;
+  // Those who leave may come back if their step is aborted: what they need is not overwritten.
+  if (tail.holders - tail.leavers == 1 && used >= tail.used) {
+    steps[slot].depends_on |= tail.leaver_steps & ~(1u << slot);
+    return true;
+  }
+  if (!PlanCopy(slot, entry, sequence.blocks, TailSet(sequence.tail), used)) return false;
+  entry.flags |= kEntryLeftTail;
+  tail.leavers++;
+  tail.leaver_steps |= 1u << slot;
+  return true;
+}
+
+bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint32_t end) {
+  Sequence& sequence = sequences[entry.sequence];
+  const std::uint32_t bs = config.block_size;
+  if (sequence.steps == 0) ResolveTail(entry.sequence);
+  std::uint32_t position = sequence.planned;
+  const bool in_indexed = !sequence.diverged && position < sequence.blocks * bs;
+  if (in_indexed) {
+    if (!PlanInIndexed(slot, entry, position, end)) return false;
+  } else if (position % bs != 0) {
+    if (!PlanInTail(slot, entry, position)) return false;
+  }
+  std::uint32_t cell = (position + bs - 1) / bs;
+  if (entry.sets > 0 && position % bs == 0) cell++;  // a copy of no token took this cell
+  for (; cell * bs < end; ++cell) {
+    if (!AddSet(slot, entry, cell)) return false;
+  }
+  sequence.writable = end > sequence.blocks * bs || sequence.diverged;
+  sequence.planned = end;
+  WriteSlots(slot, entry, position);
+  return true;
+}
+
+void Manager::State::WriteSlots(std::uint32_t slot, const StepEntry& entry,
+                                std::uint32_t first_written) {
+  std::uint32_t* words = StepWords(slot);
+  const auto number = static_cast<std::uint32_t>(steps[slot].entries.size() - 1);
+  const std::uint32_t bs = config.block_size;
+  const std::uint32_t begin = words[layout.step_cumulative + number];
+  words[layout.step_rows + number] = entry.sequence;
+  words[layout.step_past + number] = entry.begin;
+  words[layout.step_skipped + number] = entry.skipped;
+  words[layout.step_cumulative + number + 1] = begin + (entry.end - entry.begin);
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    std::uint32_t* slots =
+        words + layout.step_slots + std::uint64_t{group} * config.max_batch_tokens + begin;
+    const std::uint32_t* row = Row(entry.sequence, group);
+    std::uint32_t position = entry.begin;
+    while (position < first_written) *slots++ = kNone, position++;
+    while (position < entry.end) {
+      const std::uint32_t stop = std::min(entry.end, position - position % bs + bs);
+      std::uint32_t out = row[position / bs] * bs + position % bs;
+      for (; position < stop; ++position) *slots++ = out++;
+    }
+  }
+}
+
+// Writes the moves, the changed cells and the header.
+void Manager::State::TellStep(std::uint32_t slot) {
+  Step& step = steps[slot];
+  std::uint32_t* words = StepWords(slot);
+  std::uint32_t updates = 0;
+  std::uint32_t number = 0;
+  for (StepEntry& entry : step.entries) {
+    Sequence& sequence = sequences[entry.sequence];
+    number++;
+    if (sequence.dirty_begin == kNone) continue;
+    std::uint32_t* record = words + layout.step_updates + std::uint64_t{updates++} * 3;
+    record[0] = entry.sequence;
+    record[1] = entry.update_begin = sequence.dirty_begin;
+    record[2] = sequence.dirty_end - sequence.dirty_begin;
+    entry.update_end = sequence.dirty_end;
+    sequence.dirty_begin = kNone;
+  }
+  std::uint32_t* record = words + layout.step_offloads;
+  for (std::size_t i = 0; i < step.arrivals.size(); ++i, record += 3) {
+    const auto group = static_cast<std::uint32_t>(i % groups);
+    record[0] = group;
+    record[1] = step.offload_sources[i];
+    record[2] = pools[group].HostNumber(step.arrivals[i]);
+  }
+  record = words + layout.step_onboards;
+  for (std::size_t i = 0; i < step.onboard_hosts.size(); ++i, record += 3) {
+    const auto group = static_cast<std::uint32_t>(i % groups);
+    record[0] = group;
+    record[1] = pools[group].HostNumber(step.onboard_hosts[i]);
+    record[2] =
+        step.sets[std::size_t{step.onboards[i / groups].set} * groups + group] & ~kFromClaim;
+  }
+  words[kStepGeneration] = step.generation;
+  words[kStepBatch] = number;
+  words[kStepTokens] = words[layout.step_cumulative + number];
+  words[kStepOffloads] = static_cast<std::uint32_t>(step.arrivals.size());
+  words[kStepOnboards] = static_cast<std::uint32_t>(step.onboard_hosts.size());
+  words[kStepCopies] = step.copies;
+  words[kStepUpdates] = updates;
+}
+
+Shortage Manager::State::ShortageOf(std::uint32_t count) const {
+  Shortage shortage;
+  const std::uint32_t bs = config.block_size;
+  for (std::uint32_t number = 0; number < count; ++number) {
+    const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
+    const Sequence& sequence = sequences[given[0]];
+    const std::uint32_t end = sequence.planned + (given[3] & ~kCountOnly);
+    shortage.needed += (end + bs - 1) / bs - (sequence.planned + bs - 1) / bs;
+    const bool inside = !sequence.diverged && sequence.planned < sequence.blocks * bs;
+    const bool shared_tail = sequence.tail != kNone && tails[sequence.tail].holders > 1;
+    if (inside || (shared_tail && sequence.steps == 0)) shortage.needed++;
+    for (RunId run = sequence.run; index.IsHost(run); run = index.run(run).parent) {
+      if ((index.run(run).flags & kRunOnboarding) == 0) shortage.needed += index.run(run).length;
+    }
+    if (sequence.tail != kNone && pools[0].IsHost(TailSet(sequence.tail)[0])) shortage.needed++;
+  }
+  shortage.free = kNone;
+  for (const BlockPool& pool : pools) {
+    shortage.free = std::min(shortage.free, pool.device_free() + index.ListedBlocks(kCachedDevice));
+  }
+  // What a prompt finds in the cache is evictable only until it holds it: the plan knew, this count
+  // does not.
+  shortage.needed = std::max(shortage.needed, shortage.free + 1);
+  for (const Transfer& transfer : transfers) {
+    shortage.in_flight += static_cast<std::uint32_t>(transfer.device_sets.size() / groups);
+  }
+  for (const std::uint32_t slot : open_steps) {
+    shortage.in_flight += static_cast<std::uint32_t>(steps[slot].deferred.size() / groups);
+    shortage.in_flight +=
+        static_cast<std::uint32_t>(steps[slot].entries.size());  // at most a copy each
+  }
+  return shortage;
+}
+
+}  // namespace pagedkv

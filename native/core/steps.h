@@ -1,0 +1,89 @@
+// Open steps, and the claims they have on cached blocks.
+#pragma once
+
+#include <vector>
+
+#include "prefix_index.h"
+#include "sequences.h"
+#include "types.h"
+
+namespace pagedkv {
+
+enum EntryFlag : std::uint8_t {
+  kEntryKnown = 1,     // ids were given
+  kEntryCopied = 2,    // its first block set takes the place of a shared block
+  kEntryLeftTail = 4,  // … of its tail; else of an indexed block
+  kEntryTookOver =
+      8,  // the indexed block at its end was taken out of the index, to be written in place
+  kEntryActivated = 16,  // it was swapped out
+  kEntryOnboarded = 32,  // it was not resident
+};
+
+// One sequence of a step: what was planned, and what to go back to.
+struct StepEntry {
+  SequenceId sequence = kNone;
+  std::uint32_t begin = 0;  // position of the first query token
+  std::uint32_t end = 0;
+  std::uint32_t token_offset = 0;  // into the step's tokens
+  std::uint32_t first_set = 0;     // into the step's block sets
+  std::uint32_t sets = 0;
+  std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
+  RunId old_run =
+      kNone;  // held beside the sequence's own, where schedule found more of it in memory
+  std::uint32_t old_length = 0;
+  std::uint32_t old_planned = 0;
+  std::uint32_t old_blocks = 0;
+  std::uint32_t old_cached = 0;
+  std::uint32_t update_begin = kNone;  // the cells that the step tells as changed
+  std::uint32_t update_end = 0;
+  std::uint8_t flags = 0;
+  bool old_writable = false;
+  bool old_diverged = false;
+};
+
+// A promise of a cached entry to an open step: on the device to take its block, on the host to make
+// room. The entry stays in the index, hidden, until the step executes. Claims stand in a queue:
+// schedule adds at the back, execution makes them true from the front, abort gives back from the
+// back. So what was claimed last is restored first, and what lies deepest in the index goes first.
+struct Claim {
+  RunId run = kNone;           // kNone: the entry went otherwise, the blocks remain
+  std::uint32_t step = kNone;  // kNone: its step was aborted, but a later claim stands behind it
+  bool host = false;
+  bool offloads = false;            // a device block that is copied to the host first
+  std::uint8_t used_groups = 0;     // bit per group whose block the step has put to use
+  std::uint8_t target_claimed = 0;  // bit per group whose host target comes from a claim of its own
+};
+
+struct Onboard {
+  std::uint32_t set = 0;  // into the step's block sets: the device blocks
+  TailId tail = kNone;    // kNone: an entry of a run
+  bool swapped = false;   // for a sequence that was swapped out
+};
+
+struct Deferred {
+  std::uint32_t group = 0;
+  BlockId block = kNone;
+};
+
+enum class StepState : std::uint8_t { kFree, kPlanned, kExecuting, kExecuted, kFailed };
+
+struct Step {
+  StepState state = StepState::kFree;
+  std::uint32_t generation = 0;
+  std::uint32_t depends_on = 0;  // bit per open step that must not be aborted alone
+  std::uint32_t copies = 0;
+  bool has_redundant = false;  // it brought in a block that was computed meanwhile
+  std::vector<StepEntry> entries;
+  std::vector<Token> ids;
+  // Block sets, one block a group each, in order of allocation. kFromClaim marks those claimed.
+  std::vector<BlockId> sets;
+  std::vector<Onboard> onboards;
+  std::vector<BlockId> onboard_hosts;    // a set for each
+  std::vector<BlockId> offload_sources;  // device sets that it copies to the host …
+  std::vector<BlockId> arrivals;         // … and the host sets that they go to
+  std::vector<Deferred> deferred;        // to be freed when this step ends
+};
+
+inline constexpr BlockId kFromClaim = 1u << 31;
+
+}  // namespace pagedkv

@@ -1,0 +1,142 @@
+// The words of the core: ids, limits, configuration, status codes. Everything else includes this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace pagedkv {
+
+using Token = std::uint32_t;
+using Tokens = std::span<const Token>;
+
+// A block of one cache group. Ids below the group's device_blocks are device blocks; the host block
+// h has the id device_blocks + h, so that one number says where a block lives.
+using BlockId = std::uint32_t;
+inline constexpr std::uint32_t kNone = 0xFFFFFFFFu;
+
+inline constexpr std::uint32_t kMaxBlocksPerPool = 1u << 24;
+inline constexpr std::uint32_t kMaxBlockSize = 1024;
+inline constexpr std::uint32_t kMaxGroups = 8;
+inline constexpr std::uint32_t kMaxSequences = 1u << 20;
+inline constexpr std::uint32_t kMaxSequenceTokens = 1u << 28;
+inline constexpr std::uint32_t kMaxOpenSteps = 16;
+
+struct GroupConfig {
+  std::uint32_t device_blocks = 0;
+  std::uint32_t host_blocks = 0;
+};
+
+struct Config {
+  std::uint32_t block_size = 16;
+  std::vector<GroupConfig> groups;
+  std::uint32_t max_sequences = 256;
+  std::uint32_t max_sequence_tokens = 32768;
+  std::uint32_t max_batch_sequences = 256;
+  std::uint32_t max_batch_tokens = 8192;
+  std::uint32_t max_open_steps = 2;
+  // Offloads and onboards that one step may plan, each; counted in blocks of one group.
+  std::uint32_t max_step_transfers = 4096;
+  // From how many tokens on a part of a cached block is worth copying.
+  std::uint32_t min_partial_tokens = 1;
+  // Kernels without slot mapping write every token: copy the block of a cached last token first.
+  bool always_writes = false;
+  // Told apart in handles, so that a handle of another manager is an error.
+  std::uint32_t nonce = 1;
+
+  std::uint32_t max_blocks_per_sequence() const {
+    return (max_sequence_tokens + block_size - 1) / block_size;
+  }
+};
+
+// Every public operation answers with one of these. kOutOfBlocks is a result; the rest is misuse,
+// and leaves the state as it was.
+enum class Status : std::uint32_t {
+  kOk = 0,
+  kOutOfBlocks = 1,         // not now: see needed, free and in_flight
+  kInvalidConfig = 2,       // a limit is zero, too large, or contradicts another
+  kSequenceClosed = 3,      // the handle's sequence was closed
+  kSequenceForeign = 4,     // the handle belongs to another manager, or to none
+  kSequenceDropped = 5,     // preempted by dropping: resume it first
+  kSequenceNotDropped = 6,  // resume needs a dropped sequence
+  kSequenceInStep = 7,      // a step that holds it is open
+  kTooManySequences = 8,    // max_sequences are open
+  kTooManyOpenSteps = 9,    // max_open_steps are open
+  kTooManyNamespaces =
+      10,           // every name holds blocks or sequences, and no room is left for one more
+  kBeyondEnd = 11,  // fork or truncate past the committed length
+  kEmptyBatch = 12,
+  kEmptyTokens = 13,       // an entry of a batch with no token, or a prompt with none
+  kBatchTooLarge = 14,     // more sequences or tokens than the limits given at construction
+  kSequenceTooLong = 15,   // the sequence would pass max_sequence_tokens
+  kDuplicateInBatch = 16,  // one sequence twice in a batch
+  kStepClosed = 17,        // committed or aborted before
+  kStepForeign = 18,
+  kStepOutOfOrder = 19,  // an older step is still open, or was not executed yet
+  kStepExecuted = 20,    // begin or end of execution told twice, or end before begin
+  kIdsMissing = 21,      // tokens were scheduled as a count, and commit brought no ids, or too few
+  kTransferClosed = 22,  // the ticket was ended before, or was never given
+  kTransferOpen = 23,    // the sequence's swap-out has not ended yet
+  kTooManyTransfers = 24,  // the moves would pass max_step_transfers
+  kStepFailed = 25,        // its execution failed: abort it
+};
+
+struct SequenceHandle {
+  std::uint32_t slot = kNone;
+  std::uint32_t generation = 0;
+  std::uint32_t nonce = 0;
+};
+
+struct StepHandle {
+  std::uint32_t slot = kNone;
+  std::uint32_t generation = 0;
+  std::uint32_t nonce = 0;
+};
+
+enum class SequenceState : std::uint32_t { kClosed = 0, kActive = 1, kSwapped = 2, kDropped = 3 };
+
+enum class PreemptMode : std::uint32_t { kSwap = 0, kDrop = 1 };
+
+// What stood in the way of an allocation, in blocks of the group that was short.
+struct Shortage {
+  std::uint32_t needed = 0;
+  std::uint32_t free = 0;       // can be had now: free and evictable
+  std::uint32_t in_flight = 0;  // come free once open steps and transfers end
+};
+
+struct TierStats {
+  std::uint64_t total = 0;
+  std::uint64_t free = 0;       // on the free list
+  std::uint64_t cached = 0;     // indexed, held by nobody, evictable
+  std::uint64_t held = 0;       // held by sequences or open steps
+  std::uint64_t in_flight = 0;  // source or target of a transfer that has not ended
+};
+
+// Counters since construction, but for the tiers, which are the state now (group 0).
+struct Stats {
+  TierStats device;
+  TierStats host;
+  std::uint64_t sequences = 0;  // open now
+  std::uint64_t opens = 0;
+  std::uint64_t prompt_tokens = 0;  // given to open and resume
+  std::uint64_t hit_tokens = 0;  // of these found in memory; grows again when schedule finds more
+  std::uint64_t host_hit_tokens = 0;
+  std::uint64_t forks = 0;
+  std::uint64_t copies_on_write = 0;
+  std::uint64_t evictions = 0;         // cached blocks lost for good
+  std::uint64_t offloaded_blocks = 0;  // device → host, cached blocks
+  std::uint64_t onboarded_blocks = 0;  // host → device, cached or swapped
+  std::uint64_t swapped_out_blocks = 0;
+  std::uint64_t swapped_in_blocks = 0;
+  std::uint64_t preemptions = 0;
+  std::uint64_t drops = 0;       // of these by dropping
+  std::uint64_t duplicates = 0;  // blocks computed twice and freed at commit
+  std::uint64_t steps = 0;       // committed
+  std::uint64_t aborts = 0;
+  std::uint64_t committed_tokens = 0;
+  std::uint64_t out_of_blocks = 0;     // schedules and preemptions that did not fit
+  std::uint64_t failed_transfers = 0;  // blocks
+};
+
+}  // namespace pagedkv

@@ -1,0 +1,429 @@
+// The oracle: recomputes every counter and every link from scratch, ends in the conservation law
+// (each block is accounted for exactly once), and digests the whole logical state. Run boundaries,
+// which splitting and merging move, are no part of the digest.
+#include <algorithm>
+#include <string>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+namespace {
+
+class Digest {
+ public:
+  void Add(std::uint64_t value) {
+    hash_ ^= value + 0x9E3779B97F4A7C15ull + (hash_ << 6) + (hash_ >> 2);
+    hash_ *= 0xBF58476D1CE4E5B9ull;
+    hash_ ^= hash_ >> 29;
+  }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0x243F6A8885A308D3ull;
+};
+
+struct Broken {
+  const char* what;
+};
+
+void Require(bool holds, const char* what) {
+  if (!holds) throw Broken{what};
+}
+
+}  // namespace
+
+// One walk over everything, which gathers what it meets and compares at the end.
+class Validator {
+ public:
+  explicit Validator(const Manager::State& state) : s_(state), index_(state.index) {}
+
+  std::uint64_t Walk() {
+    holds_.resize(index_.run_capacity());
+    for (const BlockPool& pool : s_.pools) {
+      seen_.emplace_back(std::size_t{pool.device_total()} + pool.host_total(), false);
+    }
+    CollectHolds();
+    CheckSequences();
+    CheckTrees();
+    CheckLists();
+    CheckTails();
+    CheckSteps();
+    CheckPools();
+    return digest_.value() + unordered_;
+  }
+
+ private:
+  struct Holds {
+    std::uint32_t active = 0;
+    std::uint32_t parked = 0;
+    std::uint32_t holders = 0;
+    bool reached = false;
+  };
+
+  void Hold(RunId run, HoldKind kind) {
+    Require(run < holds_.size(), "a holder names a run that is not there");
+    holds_[run].holders++;
+    (kind == HoldKind::kActive ? holds_[run].active : holds_[run].parked)++;
+  }
+
+  void See(std::uint32_t group, BlockId block, BlockState state, const char* what) {
+    block &= ~kFromClaim;
+    Require(block < seen_[group].size(), what);
+    Require(!seen_[group][block], "a block is accounted for twice");
+    Require(s_.pools[group].state(block) == state, what);
+    seen_[group][block] = true;
+  }
+
+  bool IsOpen(SequenceId id) const { return s_.sequences[id].state != SequenceState::kClosed; }
+
+  void CollectHolds() {
+    tail_holders_.resize(s_.tails.size());
+    tail_active_.resize(s_.tails.size());
+    for (SequenceId id = 0; id < s_.sequences.size(); ++id) {
+      if (!IsOpen(id)) continue;
+      const Sequence& sequence = s_.sequences[id];
+      open_++;
+      Hold(sequence.run, s_.KindOf(sequence));
+      if (sequence.tail == kNone) continue;
+      tail_holders_[sequence.tail]++;
+      if (sequence.state == SequenceState::kActive) tail_active_[sequence.tail]++;
+    }
+    for (const std::uint32_t slot : s_.open_steps) {
+      for (const StepEntry& entry : s_.steps[slot].entries) {
+        if (entry.old_run != kNone) Hold(entry.old_run, HoldKind::kActive);
+      }
+    }
+    for (const auto& transfer : s_.transfers) {
+      for (const RunId run : transfer.pins) Hold(run, HoldKind::kParked);
+      if (transfer.tail != kNone) tail_holders_[transfer.tail]++;
+    }
+    for (TailId tail = 0; tail < s_.tails.size(); ++tail) {
+      if (tail_holders_[tail] == 0 || s_.tails[tail].run == kNone) continue;
+      Hold(s_.tails[tail].run, s_.tails[tail].active > 0 ? HoldKind::kActive : HoldKind::kParked);
+    }
+    Require(s_.stats.sequences == open_, "the count of open sequences is off");
+    Require(s_.free_sequences.size() + open_ <= s_.sequences.size(),
+            "a sequence slot is open and free");
+  }
+
+  void CheckSequences() {
+    const std::uint32_t bs = s_.config.block_size;
+    for (SequenceId id = 0; id < s_.sequences.size(); ++id) {
+      const Sequence& sequence = s_.sequences[id];
+      digest_.Add(sequence.generation);
+      if (!IsOpen(id)) continue;
+      Require(index_.blocks_above_end(sequence.run) == sequence.blocks,
+              "a sequence's block count is off");
+      Require(index_.run(sequence.run).hidden == 0, "a sequence holds a hidden entry");
+      const std::uint32_t held = sequence.blocks * bs;
+      if (sequence.tail != kNone) {
+        const Tail& tail = s_.tails[sequence.tail];
+        Require(sequence.length > held && sequence.length < held + bs,
+                "a tail holds no part of a block");
+        Require(tail.run != kNone || tail.used >= sequence.length - held,
+                "a tail is shorter than its holder");
+      } else {
+        Require(sequence.length <= held, "tokens stand in no block");
+        Require(sequence.length + bs >= held, "a sequence holds a block that it has no token in");
+      }
+      Require(sequence.planned >= sequence.length, "less is planned than committed");
+      Require(sequence.steps != 0 || sequence.planned == sequence.length,
+              "tokens are planned in no step");
+      for (const std::uint64_t part :
+           {std::uint64_t{id}, std::uint64_t{sequence.length}, std::uint64_t{sequence.planned},
+            std::uint64_t{sequence.cached}, std::uint64_t{sequence.steps},
+            static_cast<std::uint64_t>(sequence.state), std::uint64_t{sequence.closing}}) {
+        digest_.Add(part);
+      }
+      DigestBlocks(sequence);
+      if (sequence.state == SequenceState::kActive && sequence.resident) CheckRow(id);
+    }
+  }
+
+  void DigestBlocks(const Sequence& sequence) {
+    for (RunId run = sequence.run; index_.run(run).parent != kNone; run = index_.run(run).parent) {
+      for (std::uint32_t entry = index_.run(run).length; entry-- > 0;) {
+        for (std::uint32_t group = 0; group < s_.groups; ++group)
+          digest_.Add(index_.block(run, entry, group));
+      }
+    }
+    if (sequence.tail == kNone) return;
+    for (std::uint32_t group = 0; group < s_.groups; ++group)
+      digest_.Add(s_.TailSet(sequence.tail)[group]);
+  }
+
+  // The rows are written for the device, and only checked here: nothing of the core is read from
+  // them.
+  void CheckRow(SequenceId id) {
+    const Sequence& sequence = s_.sequences[id];
+    const std::uint64_t row =
+        s_.layout.block_tables + std::uint64_t{id} * s_.config.max_blocks_per_sequence();
+    for (RunId run = sequence.run; index_.run(run).parent != kNone; run = index_.run(run).parent) {
+      Require(!index_.IsHost(run), "a resident sequence holds a block on the host");
+      if (sequence.steps != 0) continue;
+      for (std::uint32_t entry = 0; entry < index_.run(run).length; ++entry) {
+        Require(s_.shared[row + index_.run(run).depth + entry] == index_.block(run, entry, 0),
+                "a block table names another block than the index");
+      }
+    }
+    if (sequence.steps == 0 && sequence.tail != kNone) {
+      Require(s_.shared[row + sequence.blocks] == s_.TailSet(sequence.tail)[0],
+              "a block table names another block than the tail");
+    }
+  }
+
+  void CheckTrees() {
+    std::uint32_t roots = 0;
+    for (const auto& [name, root] : s_.roots) {
+      roots++;
+      Require(index_.run(root).parent == kNone && index_.run(root).length == 0,
+              "a root is not a root");
+      CheckRun(root, std::hash<std::string>()(name));
+    }
+    // What was cleared while held hangs on roots that no name leads to.
+    for (RunId run = 0; run < holds_.size(); ++run) {
+      if (holds_[run].holders == 0) continue;
+      const RunId root = s_.RootOf(run);
+      if (holds_[root].reached) continue;
+      roots++;
+      CheckRun(root, 0);
+    }
+    Require(s_.root_names.size() == roots, "a root has lost its name");
+    Require(reached_ + index_.free_runs() == index_.run_capacity(), "a run is lost");
+    Require(entries_ + index_.free_token_slots() == index_.token_capacity(),
+            "a token slot is lost");
+  }
+
+  void CheckRun(RunId id, std::uint64_t above) {
+    const Run& run = index_.run(id);
+    Require(!holds_[id].reached, "a run has two parents");
+    holds_[id].reached = true;
+    reached_++;
+    if (run.parent != kNone) {
+      const Run& parent = index_.run(run.parent);
+      Require(run.length > 0 && run.length <= kRunBlocks && run.hidden <= run.length,
+              "a run's length is off");
+      Require(run.depth == parent.depth + parent.length, "a run's depth is off");
+      Require((run.flags & kRunHost) != 0 || (parent.flags & kRunHost) == 0,
+              "a device run below a host run");
+      Require(parent.hidden == 0 || run.hidden == run.length || (run.flags & kRunHost) != 0,
+              "a device run stands visible below a hidden entry");
+    }
+    above = CheckEntries(id, above);
+    std::uint32_t active = holds_[id].active;
+    std::uint32_t parked = holds_[id].parked;
+    std::uint32_t children = 0;
+    std::uint32_t device_children = 0;
+    const Token* last = nullptr;
+    index_.ForEachChild(id, [&](RunId child) {
+      const Token* first = index_.TokensOf(child, 0);
+      Require(index_.run(child).parent == id, "a child has another parent");
+      const std::uint32_t bs = s_.config.block_size;
+      Require(last == nullptr || std::lexicographical_compare(last, last + bs, first, first + bs) ||
+                  (index_.IsDetached(id) && std::equal(last, last + bs, first)),
+              "siblings stand out of order");
+      last = first;
+      CheckRun(child, above);
+      children++;
+      if (!index_.IsHost(child)) device_children++;
+      active += index_.run(child).active > 0 ? 1 : 0;
+      parked += index_.run(child).parked > 0 ? 1 : 0;
+    });
+    Require(run.children == children && run.device_children == device_children,
+            "a count of children is off");
+    Require(run.active == active && run.parked == parked && run.holders == holds_[id].holders,
+            "a count of holders is off");
+    Require(run.hidden == 0 || active + parked == 0, "a held run has hidden entries");
+    Require((run.flags & (kRunLeaving | kRunOnboarding)) == 0 || active + parked > 0,
+            "a run in flight is not pinned");
+    Require(run.list == index_.ListFor(run) || (run.flags & kRunArriving) != 0,
+            "a run stands in the wrong list");
+  }
+
+  std::uint64_t CheckEntries(RunId id, std::uint64_t above) {
+    for (std::uint32_t entry = 0; entry < index_.run(id).length; ++entry) {
+      entries_++;
+      Digest entry_digest;
+      entry_digest.Add(above);
+      entry_digest.Add(entry < index_.Visible(id));
+      const Token* tokens = index_.TokensOf(id, entry);
+      for (std::uint32_t i = 0; i < s_.config.block_size; ++i) entry_digest.Add(tokens[i]);
+      for (std::uint32_t group = 0; group < s_.groups; ++group) {
+        const BlockId block = index_.block(id, entry, group);
+        See(group, block, BlockState::kIndexed, "an indexed block is not marked as such");
+        Require(s_.pools[group].run(block) == id, "a block names another run");
+        Require(s_.pools[group].IsHost(block) == index_.IsHost(id),
+                "a block and its run are in two tiers");
+        entry_digest.Add(block);
+      }
+      above = entry_digest.value();
+      unordered_ += above;
+    }
+    return above;
+  }
+
+  void CheckLists() {
+    for (const RunList list : {kCachedDevice, kCachedHost, kParkedDevice}) {
+      std::uint64_t stamp = 0;
+      std::uint32_t blocks = 0;
+      RunId prev = kNone;
+      for (RunId run = index_.Front(list); run != kNone; prev = run, run = index_.NextInList(run)) {
+        Require(index_.run(run).list == list && index_.run(run).prev == prev,
+                "a list's links are broken");
+        Require(index_.run(run).stamp > stamp || prev == kNone, "a list is out of order");
+        stamp = index_.run(run).stamp + index_.run(run).length - 1;
+        blocks += index_.Visible(run);
+        for (std::uint32_t entry = index_.Visible(run); entry-- > 0;)
+          digest_.Add(index_.block(run, entry, 0));
+      }
+      Require(blocks == index_.ListedBlocks(list), "a list's count of blocks is off");
+      digest_.Add(blocks);
+    }
+  }
+
+  void CheckTails() {
+    std::size_t free = 0;
+    for (TailId tail = s_.free_tail; tail != kNone; tail = s_.tails[tail].next_free) free++;
+    std::size_t used = 0;
+    for (TailId id = 0; id < s_.tails.size(); ++id) {
+      if (tail_holders_[id] == 0) continue;
+      used++;
+      const Tail& tail = s_.tails[id];
+      Require(tail.holders == tail_holders_[id] && tail.active == tail_active_[id],
+              "a tail's holders are off");
+      Require(tail.leavers <= tail.holders, "more leave a tail than hold it");
+      if (tail.run != kNone) continue;
+      for (std::uint32_t group = 0; group < s_.groups; ++group) {
+        const BlockId block = s_.TailSet(id)[group];
+        See(group, block,
+            s_.pools[group].IsHost(block) ? BlockState::kArriving : BlockState::kPrivate,
+            "a tail's block is not marked as such");
+      }
+    }
+    Require(free + used == s_.tails.size(), "a tail is lost");
+  }
+
+  void CheckSteps() {
+    for (std::uint64_t number = s_.claim_front; number < s_.claim_back; ++number)
+      CheckClaim(number);
+    for (const std::uint32_t slot : s_.open_steps) {
+      const Step& step = s_.steps[slot];
+      Require(step.state != StepState::kFree, "an open step is free");
+      digest_.Add(static_cast<std::uint64_t>(step.state));
+      for (const StepEntry& entry : step.entries) {
+        Require((s_.sequences[entry.sequence].steps >> slot & 1u) != 0,
+                "a sequence does not know its step");
+        digest_.Add(entry.begin);
+        digest_.Add(entry.end);
+      }
+      CheckStepBlocks(step);
+    }
+    for (const auto& transfer : s_.transfers) {
+      for (std::size_t i = 0; i < transfer.host_sets.size(); ++i) {
+        const auto group = static_cast<std::uint32_t>(i % s_.groups);
+        See(group, transfer.host_sets[i], BlockState::kArriving,
+            "a transfer's target is not marked as such");
+      }
+    }
+  }
+
+  void CheckClaim(std::uint64_t number) {
+    const std::size_t at = number % s_.claims.size();
+    const Claim& claim = s_.claims[at];
+    digest_.Add(claim.step);
+    for (std::uint32_t group = 0; group < s_.groups; ++group) {
+      const BlockId block = s_.claim_sets[at * s_.groups + group];
+      if (claim.run == kNone)
+        See(group, block, BlockState::kPrivate, "a claimed block is not marked as such");
+      if (claim.offloads && (claim.target_claimed >> group & 1u) == 0) {
+        See(group, s_.claim_targets[at * s_.groups + group], BlockState::kArriving,
+            "an offload's target is not marked as such");
+      }
+    }
+    if (claim.run != kNone)
+      Require(index_.run(claim.run).hidden > 0, "a claimed entry is not hidden");
+  }
+
+  void CheckStepBlocks(const Step& step) {
+    const bool planned = step.state == StepState::kPlanned;
+    for (std::size_t i = 0; i < step.sets.size(); ++i) {
+      const BlockId block = step.sets[i];
+      if (block == kNone || (planned && (block & kFromClaim) != 0)) continue;
+      See(static_cast<std::uint32_t>(i % s_.groups), block, BlockState::kPrivate,
+          "a step's block is not marked as such");
+    }
+    for (const Deferred& deferred : step.deferred) {
+      See(deferred.group, deferred.block, BlockState::kPrivate,
+          "a deferred block is not marked as such");
+    }
+    if (planned) return;
+    for (std::size_t i = 0; i < step.arrivals.size(); ++i) {
+      const auto group = static_cast<std::uint32_t>(i % s_.groups);
+      if (s_.pools[group].state(step.arrivals[i]) != BlockState::kForgotten) continue;
+      See(group, step.arrivals[i], BlockState::kForgotten, "");
+    }
+  }
+
+  void CheckPools() {
+    for (std::uint32_t group = 0; group < s_.groups; ++group) {
+      const BlockPool& pool = s_.pools[group];
+      std::uint32_t device = 0;
+      std::uint32_t host = 0;
+      pool.ForEachFree([&](BlockId block) {
+        See(group, block, BlockState::kFree, "a free block is not marked as such");
+        (pool.IsHost(block) ? host : device)++;
+        digest_.Add(block);
+      });
+      Require(device == pool.device_free() && host == pool.host_free(),
+              "a count of free blocks is off");
+      Require(std::count(seen_[group].begin(), seen_[group].end(), false) == 0, "a block is lost");
+    }
+  }
+
+  const Manager::State& s_;
+  const PrefixIndex& index_;
+  std::vector<Holds> holds_;
+  std::vector<std::vector<bool>> seen_;
+  std::vector<std::uint32_t> tail_holders_;
+  std::vector<std::uint32_t> tail_active_;
+  std::uint64_t open_ = 0;
+  std::uint32_t reached_ = 0;
+  std::uint32_t entries_ = 0;
+  Digest digest_;
+  std::uint64_t unordered_ = 0;  // of the entries, whose order in the tree says nothing
+};
+
+Manager::Validation Manager::State::Validate() const {
+  try {
+    return {nullptr, Validator(*this).Walk()};
+  } catch (const Broken& broken) {
+    return {broken.what, 0};
+  }
+}
+
+Stats Manager::State::GetStats() const {
+  Stats result = stats;
+  const BlockPool& pool = pools[0];
+  result.device.total = pool.device_total();
+  result.device.free = pool.device_free();
+  result.device.cached = index.ListedBlocks(kCachedDevice);
+  result.host.total = pool.host_total();
+  result.host.free = pool.host_free();
+  result.host.cached = index.ListedBlocks(kCachedHost);
+  for (const Transfer& transfer : transfers) {
+    result.device.in_flight += transfer.device_sets.size() / groups;
+    result.host.in_flight += transfer.host_sets.size() / groups;
+  }
+  for (const std::uint32_t slot : open_steps) {
+    result.device.in_flight += steps[slot].deferred.size() / groups;
+    result.host.in_flight +=
+        (steps[slot].arrivals.size() + steps[slot].onboard_hosts.size()) / groups;
+  }
+  result.device.held =
+      result.device.total - result.device.free - result.device.cached - result.device.in_flight;
+  result.host.held =
+      result.host.total - result.host.free - result.host.cached - result.host.in_flight;
+  return result;
+}
+
+}  // namespace pagedkv

@@ -1,0 +1,113 @@
+// A source of small random numbers, and small configurations in which everything meets soon.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "../core/types.h"
+
+namespace pagedkv::test {
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+
+  // From 0 to limit - 1.
+  std::uint32_t Below(std::size_t limit) {
+    return static_cast<std::uint32_t>(engine_() % std::max<std::size_t>(limit, 1));
+  }
+  std::uint32_t Between(std::uint32_t least, std::uint32_t most) {
+    return least + Below(most - least + 1);
+  }
+  bool OneIn(std::uint32_t chances) { return Below(chances) == 0; }
+  template <typename T>
+  const T& Pick(const std::vector<T>& items) {
+    return items[Below(items.size())];
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+inline Config RandomConfig(Random& random) {
+  Config config;
+  config.block_size = random.Between(1, 8);
+  const bool has_host = !random.OneIn(3);
+  const std::uint32_t most = random.OneIn(2) ? 6 : 16;
+  for (std::uint32_t g = random.Between(1, 2); g > 0; --g) {
+    config.groups.push_back({random.Between(2, most), has_host ? random.Between(1, most) : 0});
+  }
+  config.max_sequences = random.Between(2, 8);
+  config.max_sequence_tokens = random.Between(config.block_size, config.block_size * 9);
+  config.max_batch_sequences = random.Between(1, std::min(4u, config.max_sequences));
+  config.max_batch_tokens = random.Between(config.block_size, 64);
+  config.max_open_steps = random.Between(1, 3);
+  config.max_step_transfers = random.OneIn(4) ? config.max_blocks_per_sequence() : 64;
+  config.min_partial_tokens = random.OneIn(2) ? 1 : random.Between(1, config.block_size);
+  config.always_writes = random.OneIn(4);
+  config.nonce = random.Between(1, 1000);
+  return config;
+}
+
+inline std::string Describe(const Config& config) {
+  std::ostringstream out;
+  out << "block_size " << config.block_size << ", groups";
+  for (const GroupConfig& group : config.groups) {
+    out << ' ' << group.device_blocks << '+' << group.host_blocks;
+  }
+  out << ", max: sequences " << config.max_sequences << ", sequence_tokens "
+      << config.max_sequence_tokens << ", batch " << config.max_batch_sequences << " x "
+      << config.max_batch_tokens << ", open_steps " << config.max_open_steps << ", step_transfers "
+      << config.max_step_transfers << "; min_partial_tokens " << config.min_partial_tokens
+      << (config.always_writes ? ", always_writes" : "");
+  return out.str();
+}
+
+// Prompts over a small alphabet that start like something that was seen before, more often than
+// not.
+class RandomPrompts {
+ public:
+  RandomPrompts(Random& random, const Config& config)
+      : random_(random),
+        alphabet_(random.Between(1, 3)),
+        block_size_(config.block_size),
+        longest_(config.max_sequence_tokens) {}
+
+  std::vector<Token> Tokens(std::uint32_t count) {
+    std::vector<Token> tokens(count);
+    for (Token& token : tokens) token = random_.Below(alphabet_);
+    return tokens;
+  }
+
+  // Seldom one token longer than a sequence may be.
+  std::vector<Token> Next() {
+    std::vector<Token> prompt;
+    if (!seen_.empty() && !random_.OneIn(4)) {
+      prompt = random_.Pick(seen_);
+      prompt.resize(random_.Below(prompt.size() + 1));
+    }
+    const std::vector<Token> more = Tokens(1 + random_.Below(block_size_ * 3));
+    prompt.insert(prompt.end(), more.begin(), more.end());
+    const std::size_t longest = longest_ + (random_.OneIn(20) ? 1 : 0);
+    if (prompt.size() > longest) prompt.resize(longest);
+    if (seen_.size() < 8) {
+      seen_.push_back(prompt);
+    } else {
+      seen_[random_.Below(8)] = prompt;
+    }
+    return prompt;
+  }
+
+ private:
+  Random& random_;
+  std::uint32_t alphabet_;
+  std::uint32_t block_size_;
+  std::uint32_t longest_;
+  std::vector<std::vector<Token>> seen_;
+};
+
+}  // namespace pagedkv::test

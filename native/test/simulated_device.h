@@ -1,0 +1,260 @@
+// A device that is only a memory of numbers, and the oracle of every test: it owns a Manager,
+// executes its plans on fake KV memory, and keeps each sequence's true tokens itself.
+//
+// A token's value is a hash chain over its namespace and all tokens up to it, so two slots hold the
+// same value only when their keys and values would be the same. The "forward pass" checks that
+// every past token reads back right through the block tables as uploaded, then writes the batch's
+// tokens.
+//
+// What it does NOT cover: time (a transfer is early or late, nothing between), and several
+// managers.
+//
+// Invariant: after every call, Validate() finds nothing broken, the tiers add up, every open
+// sequence reads back right through its row, and a call that failed left the digest as it was.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../core/manager.h"
+#include "../core/shared_memory.h"
+#include "../core/types.h"
+
+namespace pagedkv {
+
+std::ostream& operator<<(std::ostream& out, Status status);
+
+namespace test {
+
+using TokenList = std::vector<Token>;
+using Value = std::uint64_t;
+
+// What a slot holds that was never written since its block was taken: the bits of a NaN.
+inline constexpr Value kPoison = 0x7FF8DEADDEADDEADull;
+
+// `count` tokens that no other `text` contains.
+TokenList Text(std::uint32_t text, std::uint32_t count, std::uint32_t first = 0);
+TokenList Join(TokenList head, const TokenList& tail);
+TokenList Head(const TokenList& tokens, std::size_t count);
+TokenList Tail(const TokenList& tokens, std::size_t from);
+
+// Indices into what the simulator keeps; never used again after a close.
+using SequenceId = std::uint32_t;
+using StepId = std::uint32_t;
+using TransferId = std::uint32_t;
+
+struct Entry {
+  SequenceId sequence = 0;
+  TokenList tokens;
+  bool is_count_only = false;  // the core learns the ids at commit
+};
+
+// A planned move of one block; `tokens` for copies only.
+struct Move {
+  std::uint32_t group = 0;
+  std::uint32_t from = 0;
+  std::uint32_t to = 0;
+  std::uint32_t tokens = 0;
+};
+
+class SimulatedDevice {
+ public:
+  struct Opened {
+    Status status = Status::kOk;
+    SequenceId sequence = kNone;
+    std::uint32_t cached = 0;
+  };
+  struct Scheduled {
+    Status status = Status::kOk;
+    StepId step = kNone;
+    Shortage shortage;
+  };
+  struct Preempted {
+    Status status = Status::kOk;
+    TransferId transfer = kNone;  // kNone: nothing to move
+    std::uint32_t moves = 0;
+    Shortage shortage;
+  };
+  enum class Stage { kScheduled, kExecuted, kFailed, kClosed };
+
+  explicit SimulatedDevice(const Config& config);
+
+  // Operations. "Try" answers with what the core said; the others insist on kOk.
+  Opened TryOpen(const TokenList& tokens, std::string_view name_space = "");
+  Opened TryFork(SequenceId sequence, std::uint32_t at);
+  Opened TryResume(SequenceId sequence, const TokenList& tokens);
+  Status TryTruncate(SequenceId sequence, std::uint32_t length);
+  Status TryClose(SequenceId sequence);
+  Scheduled TrySchedule(const std::vector<Entry>& entries);
+  Status TryExecute(StepId step, bool ok = true);
+  Status TryCommit(StepId step);
+  Status TryAbort(StepId step);
+  Preempted TryPreempt(SequenceId sequence, PreemptMode mode);
+
+  SequenceId Open(const TokenList& tokens, std::string_view name_space = "");
+  SequenceId Fork(SequenceId sequence, std::uint32_t at);
+  std::uint32_t Resume(SequenceId sequence, const TokenList& tokens);  // cached tokens
+  void Truncate(SequenceId sequence, std::uint32_t length);
+  void Close(SequenceId sequence);
+  StepId Schedule(const std::vector<Entry>& entries);
+  void Execute(StepId step, bool ok = true);
+  void Commit(StepId step);  // executes the plan first when Execute was not called
+  void Abort(StepId step);
+  TransferId Preempt(SequenceId sequence, PreemptMode mode = PreemptMode::kSwap);
+  void BeginTransfer(TransferId transfer);
+  void EndTransfer(TransferId transfer, bool ok = true);
+  void FinishTransfer(TransferId transfer, bool ok = true);
+  void Clear(std::optional<std::string_view> name_space);
+  Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "");
+
+  // Several in one.
+  StepId Append(SequenceId sequence, const TokenList& tokens);  // schedule, execute, commit
+  SequenceId Chat(const TokenList& tokens, std::string_view name_space = "");  // open, then append
+  void Cache(const TokenList& tokens, std::string_view name_space = "");       // a chat, closed
+  void SwapOut(SequenceId sequence);                                           // with its transfer
+  void CloseAll();  // ends steps, transfers and sequences; nothing may be held after
+
+  // What the core shows.
+  Manager& manager() { return *manager_; }
+  const Config& config() const { return config_; }
+  std::uint32_t* words() { return words_.data(); }
+  std::uint32_t* StepArray(StepId step, std::uint64_t offset);
+  std::uint32_t Past(StepId step, std::uint32_t entry);
+  std::uint32_t Skipped(StepId step, std::uint32_t entry);
+  std::uint32_t QueryTokens(StepId step);
+  std::vector<std::uint32_t> Slots(StepId step, std::uint32_t group = 0);
+  std::vector<Move> Copies(StepId step) const;
+  std::vector<Move> Offloads(StepId step) const;
+  std::vector<Move> Onboards(StepId step) const;
+  std::vector<BlockId> Row(SequenceId sequence, std::uint32_t group = 0) const;
+  SequenceState State(SequenceId sequence) const;
+  std::uint64_t Held() const { return manager_->GetStats().device.held; }
+  std::uint64_t HostHeld() const { return manager_->GetStats().host.held; }
+  std::uint64_t Digest() const { return manager_->Validate().digest; }
+
+  // What the simulator knows.
+  SequenceHandle Handle(SequenceId sequence) const { return sequences_[sequence].handle; }
+  StepHandle HandleOfStep(StepId step) const { return steps_[step].handle; }
+  const TokenList& History(SequenceId sequence) const { return sequences_[sequence].tokens; }
+  bool IsClosed(SequenceId sequence) const { return sequences_[sequence].is_closed; }
+  bool IsInStep(SequenceId sequence) const;
+  bool IsInTransfer(SequenceId sequence) const;
+  std::uint32_t PendingTokens(SequenceId sequence) const;
+  Stage StageOf(StepId step) const { return steps_[step].stage; }
+  std::vector<SequenceId> OpenSequences() const;
+  std::vector<StepId> OpenSteps() const;
+  std::vector<TransferId> OpenTransfers() const;
+
+  // The whole invariant above. Called by every operation.
+  void Check();
+  void CheckNothingHeld();
+
+ private:
+  struct Sequence {
+    SequenceHandle handle;
+    std::string name_space;
+    TokenList tokens;           // committed
+    std::vector<Value> values;  // of each
+    bool is_closed = false;
+    bool has_row = true;  // its row tells where its blocks are; not while some are on the host
+  };
+  struct StepEntry {
+    Entry given;
+    std::uint32_t base = 0;     // tokens before the given ones, committed and pending
+    std::uint32_t skipped = 0;  // of the given ones
+    bool had_row = true;
+    std::vector<Value> values;               // of all tokens, the given ones at the end
+    std::vector<std::vector<BlockId>> rows;  // by group, as they stood when scheduled
+  };
+  struct Step {
+    StepHandle handle;
+    Stage stage = Stage::kScheduled;
+    std::vector<StepEntry> entries;
+    std::vector<std::pair<std::uint32_t, BlockId>> shared_blocks;  // see DependsOn
+    std::uint64_t digest_before = 0;
+    std::uint64_t changes_after = 0;                  // of changes_, once it was scheduled
+    std::vector<std::vector<std::uint32_t>> written;  // slots, by group
+  };
+  struct Transfer {
+    std::uint32_t ticket = kNone;
+    SequenceId sequence = kNone;
+    std::vector<Move> moves;
+    bool is_begun = false;
+    bool is_ended = false;
+    bool is_early = false;  // the copy is done when it begins, not when it ends
+  };
+
+  void WriteBatch(const std::vector<Entry>& entries);
+  void ReadPlan(Step& step);
+  std::vector<Value> ValuesFor(const Entry& entry) const;
+  void AppendHistory(Step& step);
+  void SetHistory(const StepEntry& entry, std::size_t length);
+  bool HadRow(SequenceId id) const;
+  bool IsOnDevice(const TokenList& tokens, std::string_view name_space);
+  void CloseStep(StepId step);
+  bool DependsOn(StepId later, const std::vector<StepId>& ended, bool counts_blocks) const;
+  void ForgetWritten(Step& step);
+  Status Failed(Status status, std::uint64_t digest_before) const;
+  Opened Adopt(const Manager::OpenResult& result, std::uint64_t digest_before);
+
+  // Executing a plan.
+  void ApplyMoves(const Step& step);
+  void SpoilTargets(const Step& step);
+  void UploadTables(const Step& step);
+  void PoisonFreshBlocks(const Step& step);
+  void Forward(Step& step);
+  void CheckPast(const Step& step) const;
+  void WriteQuery(Step& step);
+  void CopyMoves(const std::vector<Move>& moves);
+  std::vector<Move> Moves(const Step& step, StepWord count, std::uint64_t offset,
+                          std::uint32_t words) const;
+  std::uint32_t StepWordAt(const Step& step, std::uint64_t offset) const;
+  std::uint64_t RowOffset(std::uint32_t group, std::uint32_t slot) const;
+  void PoisonBlock(std::vector<Value>& memory, std::uint32_t block);
+
+  // Reading back what sequences hold; a block that an open step or transfer will fill is read at
+  // its source.
+  struct Place {
+    bool is_on_host = false;
+    std::uint32_t block = 0;
+  };
+  struct PendingMoves {
+    std::vector<Move> offloads, onboards, copies;
+  };
+  Place Resolve(std::uint32_t group, Place place, std::size_t steps) const;
+  Place ResolveBeforeCopies(std::uint32_t group, Place place, std::size_t steps) const;
+  Value ValueAt(std::uint32_t group, Place place, std::uint32_t offset) const;
+  void ReadBack(SequenceId sequence) const;
+  void CheckTier(const TierStats& tier, std::uint32_t total) const;
+
+  Config config_;
+  SharedLayout layout_;
+  std::vector<std::uint32_t> words_;
+  std::unique_ptr<Manager> manager_;
+
+  std::vector<std::vector<Value>> device_;  // by group, then slot
+  std::vector<std::vector<Value>> host_;
+  std::vector<std::uint32_t> uploaded_;  // the block tables as the device has them
+  std::vector<Sequence> sequences_;
+  std::vector<Step> steps_;
+  std::vector<Transfer> transfers_;
+  std::vector<PendingMoves> pending_;  // of the open steps not executed, oldest first
+  std::map<std::string, std::uint32_t, std::less<>>
+      epochs_;  // of a namespace: how often it was cleared
+  std::uint32_t all_epochs_ = 0;
+  std::set<Value> committed_;  // every prefix ever committed
+  std::uint64_t changes_ = 0;  // calls that changed the core's state
+  std::uint64_t coin_ = 0;
+
+  Value Seed(std::string_view name_space) const;
+};
+
+}  // namespace test
+}  // namespace pagedkv

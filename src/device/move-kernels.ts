@@ -1,0 +1,216 @@
+/**
+ * Moving blocks by compute kernels that read a list of blocks: thousands of moves are one dispatch for each
+ * slab, where copies would be thousands of commands.
+ */
+import { BufferUsage } from './flags.js';
+import { createPackedBuffer, type BlockMover } from './moves.js';
+import type { Pool, PoolPlane } from './pool.js';
+import { COPY_STRIDE, MOVE_STRIDE } from './runs.js';
+import { WORD_BYTES } from './slabs.js';
+
+const WORKGROUP = 256;
+/** Words each invocation moves, so that a small block does not take many workgroups. */
+const WORDS_PER_INVOCATION = 4;
+/** Records of one dispatch; also the room in the list buffer. */
+const MAX_RECORDS = 4096;
+
+/** All numbers are words. A workgroup moves (a part of) one plane of one record. */
+const SHADER = /* wgsl */ `
+struct Plane { base: u32, block: u32, recordOffset: u32, token: u32 }
+struct Shape { group: u32, recordWords: u32, unused0: u32, unused1: u32, planes: array<Plane> }
+
+@group(0) @binding(0) var<storage, read> shape: Shape;
+@group(0) @binding(1) var<storage, read> list: array<u32>;
+@group(0) @binding(2) var<storage, read_write> pool: array<u32>;
+@group(0) @binding(3) var<storage, read_write> records: array<u32>;
+
+const stride = ${WORKGROUP}u;
+
+@compute @workgroup_size(${WORKGROUP})
+fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+              @builtin(local_invocation_index) thread: u32) {
+  let at = id.y * ${COPY_STRIDE}u;
+  if (list[at] != shape.group) { return; }
+  let plane = shape.planes[id.z];
+  let source = plane.base + list[at + 1u] * plane.block;
+  let to = plane.base + list[at + 2u] * plane.block;
+  let words = list[at + 3u] * plane.token;
+  for (var i = id.x * stride + thread; i < words; i += count.x * stride) {
+    pool[to + i] = pool[source + i];
+  }
+}
+
+@compute @workgroup_size(${WORKGROUP})
+fn gather(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+          @builtin(local_invocation_index) thread: u32) {
+  let plane = shape.planes[id.z];
+  let source = plane.base + list[id.y * ${MOVE_STRIDE}u + 1u] * plane.block;
+  let to = id.y * shape.recordWords + plane.recordOffset;
+  for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
+    records[to + i] = pool[source + i];
+  }
+}
+
+@compute @workgroup_size(${WORKGROUP})
+fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) thread: u32) {
+  let plane = shape.planes[id.z];
+  let source = id.y * shape.recordWords + plane.recordOffset;
+  let to = plane.base + list[id.y * ${MOVE_STRIDE}u + 2u] * plane.block;
+  for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
+    pool[to + i] = records[source + i];
+  }
+}
+`;
+
+type Kernel = 'copyWithin' | 'gather' | 'scatter';
+/** The compiled kernels. */
+export type Pipelines = Readonly<Record<Kernel, GPUComputePipeline>>;
+
+export async function compileMoves(device: GPUDevice): Promise<Pipelines> {
+  const module = device.createShaderModule({ label: 'pagedkv moves', code: SHADER });
+  const compile = (entryPoint: Kernel): Promise<GPUComputePipeline> =>
+    device.createComputePipelineAsync({
+      label: `pagedkv ${entryPoint}`,
+      layout: 'auto',
+      compute: { module, entryPoint },
+    });
+  const [copyWithin, gather, scatter] = await Promise.all([
+    compile('copyWithin'),
+    compile('gather'),
+    compile('scatter'),
+  ]);
+  return { copyWithin, gather, scatter };
+}
+
+/** The planes of one group that lie in one slab: what one dispatch moves. */
+interface Part {
+  readonly shape: GPUBuffer;
+  readonly planes: number;
+  readonly workgroupsPerBlock: number;
+  readonly bindings: Readonly<Record<Kernel, GPUBindGroup>>;
+}
+
+export class KernelMover implements BlockMover {
+  readonly packed: GPUBuffer;
+  readonly maxRecords = MAX_RECORDS;
+  readonly #device: GPUDevice;
+  readonly #pool: Pool;
+  readonly #pipelines: Pipelines;
+  readonly #list: GPUBuffer;
+  /** By group. */
+  readonly #parts: readonly (readonly Part[])[];
+
+  constructor(pool: Pool, packedBytes: number, pipelines: Pipelines) {
+    this.#device = pool.device;
+    this.#pool = pool;
+    this.#pipelines = pipelines;
+    this.packed = createPackedBuffer(pool.device, packedBytes);
+    this.#list = pool.device.createBuffer({
+      label: 'pagedkv move list',
+      size: MAX_RECORDS * COPY_STRIDE * WORD_BYTES,
+      usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
+    });
+    this.#parts = pool.groups.map((_, group) => this.#partsOf(group));
+  }
+
+  copyWithin(copies: Uint32Array): void {
+    const count = copies.length / COPY_STRIDE;
+    for (let first = 0; first < count; first += MAX_RECORDS) {
+      const now = Math.min(MAX_RECORDS, count - first);
+      this.#upload(copies, first * COPY_STRIDE, now * COPY_STRIDE);
+      const encoder = this.#device.createCommandEncoder();
+      for (const parts of this.#parts) this.#encode(encoder, 'copyWithin', parts, now);
+      this.#device.queue.submit([encoder.finish()]);
+    }
+  }
+
+  gather(moves: Uint32Array, first: number, end: number, target: GPUBuffer): void {
+    const group = moves[first * MOVE_STRIDE]!;
+    this.#upload(moves, first * MOVE_STRIDE, (end - first) * MOVE_STRIDE);
+    const encoder = this.#device.createCommandEncoder();
+    this.#encode(encoder, 'gather', this.#parts[group]!, end - first);
+    // A buffer that can be mapped cannot be written by a kernel.
+    const bytes = (end - first) * this.#pool.groups[group]!.blockBytes;
+    encoder.copyBufferToBuffer(this.packed, 0, target, 0, bytes);
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  scatter(moves: Uint32Array, first: number, end: number): void {
+    const group = moves[first * MOVE_STRIDE]!;
+    this.#upload(moves, first * MOVE_STRIDE, (end - first) * MOVE_STRIDE);
+    const encoder = this.#device.createCommandEncoder();
+    this.#encode(encoder, 'scatter', this.#parts[group]!, end - first);
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  destroy(): void {
+    this.packed.destroy();
+    this.#list.destroy();
+    for (const part of this.#parts.flat()) part.shape.destroy();
+  }
+
+  #upload(records: Uint32Array, begin: number, length: number): void {
+    this.#device.queue.writeBuffer(this.#list, 0, records, begin, length);
+  }
+
+  #encode(
+    encoder: GPUCommandEncoder,
+    kernel: Kernel,
+    parts: readonly Part[],
+    records: number,
+  ): void {
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(this.#pipelines[kernel]);
+    for (const part of parts) {
+      pass.setBindGroup(0, part.bindings[kernel]);
+      pass.dispatchWorkgroups(part.workgroupsPerBlock, records, part.planes);
+    }
+    pass.end();
+  }
+
+  #partsOf(group: number): Part[] {
+    const pool = this.#pool;
+    const { planes } = pool.groups[group]!;
+    const slabs = [...new Set(planes.map((plane) => plane.slab))];
+    return slabs.map((slab) => {
+      const mine = planes.filter((plane) => plane.slab === slab);
+      const words = Math.max(...mine.map((plane) => plane.blockBytes)) / WORD_BYTES;
+      const shape = this.#createShape(group, pool.groups[group]!.blockBytes, mine);
+      return {
+        shape,
+        planes: mine.length,
+        workgroupsPerBlock: Math.ceil(words / (WORKGROUP * WORDS_PER_INVOCATION)),
+        bindings: {
+          copyWithin: this.#bind('copyWithin', [shape, this.#list, pool.slabs[slab]!]),
+          gather: this.#bind('gather', [shape, this.#list, pool.slabs[slab]!, this.packed]),
+          scatter: this.#bind('scatter', [shape, this.#list, pool.slabs[slab]!, this.packed]),
+        },
+      };
+    });
+  }
+
+  #createShape(group: number, recordBytes: number, planes: readonly PoolPlane[]): GPUBuffer {
+    const words = [group, recordBytes / WORD_BYTES, 0, 0];
+    for (const plane of planes) {
+      const { offset, blockBytes, packedOffset, bytesPerToken } = plane;
+      const bytes = [offset, blockBytes, packedOffset, bytesPerToken];
+      words.push(...bytes.map((each) => each / WORD_BYTES));
+    }
+    const data = new Uint32Array(words);
+    const shape = this.#device.createBuffer({
+      label: `pagedkv move shape of group ${group}`,
+      size: data.byteLength,
+      usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
+    });
+    this.#device.queue.writeBuffer(shape, 0, data);
+    return shape;
+  }
+
+  #bind(kernel: Kernel, buffers: readonly GPUBuffer[]): GPUBindGroup {
+    return this.#device.createBindGroup({
+      layout: this.#pipelines[kernel].getBindGroupLayout(0),
+      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+    });
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Coalescing of moves: neighbouring records whose blocks are neighbours on both sides become one run,
+ * so that a long transfer is few copies. Free lists hand blocks out in falling order as often as in
+ * rising order, so both are recognised.
+ */
+
+/** Adjacent blocks that move together. Filled in place by the functions below. */
+export interface Run {
+  group: number;
+  /** The lowest source block. */
+  source: number;
+  /** The lowest target block. */
+  target: number;
+  blocks: number;
+}
+
+export const MOVE_STRIDE = 3;
+export const COPY_STRIDE = 4;
+
+/**
+ * Reads the run that begins at record `index` of `moves` (records of group, source, target) into `run`,
+ * looking no further than record `end`. Returns the index of the first record after it. Allocates nothing.
+ */
+export function readRun(moves: Uint32Array, index: number, end: number, run: Run): number {
+  const direction = index + 1 < end ? directionAt(moves, index) : 0;
+  return extend(moves, index, end, direction, run);
+}
+
+/** As `readRun`, for memory that holds the records in their order: blocks that fall are runs of one. */
+export function readRisingRun(moves: Uint32Array, index: number, end: number, run: Run): number {
+  return extend(moves, index, end, 1, run);
+}
+
+function extend(
+  moves: Uint32Array,
+  index: number,
+  end: number,
+  direction: number,
+  run: Run,
+): number {
+  let blocks = 1;
+  while (
+    direction !== 0 &&
+    index + blocks < end &&
+    directionAt(moves, index + blocks - 1) === direction
+  ) {
+    blocks += 1;
+  }
+  const at = index * MOVE_STRIDE;
+  const lowest = direction < 0 ? blocks - 1 : 0;
+  run.group = moves[at]!;
+  run.source = moves[at + 1]! - lowest;
+  run.target = moves[at + 2]! - lowest;
+  run.blocks = blocks;
+  return index + blocks;
+}
+
+/** 1 or −1 where record `index + 1` is the next or previous neighbour of `index` on both sides, else 0. */
+function directionAt(moves: Uint32Array, index: number): number {
+  const a = index * MOVE_STRIDE;
+  const b = a + MOVE_STRIDE;
+  if (moves[a] !== moves[b]) return 0;
+  const step = moves[b + 1]! - moves[a + 1]!;
+  if (step !== 1 && step !== -1) return 0;
+  const targetStep = moves[b + 2]! - moves[a + 2]!;
+  return targetStep === step ? step : 0;
+}

@@ -1,0 +1,169 @@
+/**
+ * What attention reads, on the GPU: the block table of every group, and the small lists of the step that was
+ * executed last. Buffers are reused; only what a step changed is uploaded.
+ */
+import type { Attention, CacheLayout, GroupTables } from '../plan.js';
+import { BufferUsage } from './flags.js';
+import { roundUp, WORD_BYTES } from './slabs.js';
+
+/** Words between changed cells that are uploaded along with them, since each upload costs microseconds. */
+const MERGE_GAP = 512;
+const UPDATE_STRIDE = 3;
+
+/** Slots that the slot mapping has room for at first; it doubles when a step has more tokens. */
+const FIRST_TOKENS = 1024;
+
+/** Words of the list buffer before the first list: batch, tokens. */
+const HEADER_WORDS = 2;
+
+/** Where the lists of a step begin in their buffer, in words: constants of a layout, for kernels to know. */
+export interface ListOffsets {
+  /** `u32`: sequences in the batch. */
+  readonly batch: number;
+  /** `u32`: query tokens in the batch. */
+  readonly tokens: number;
+  readonly rows: number;
+  readonly pastLengths: number;
+  readonly cumulativeLengths: number;
+}
+
+export class StepTables {
+  /** Sequences and query tokens of the step executed last. */
+  batch = 0;
+  tokens = 0;
+  /** Counts up when a buffer was replaced by a larger one: bind groups made before are out of date. */
+  version = 0;
+  readonly offsets: ListOffsets;
+  /** Batch, tokens, rows, past lengths and cumulative lengths of the step, at `offsets`. */
+  readonly lists: GPUBuffer;
+  /** By group: `int32 [maxSequences, maxBlocksPerSequence]`. */
+  readonly blockTables: readonly GPUBuffer[];
+  /** By group: `int32 [tokens]`, with room for more. */
+  slotMappings: readonly GPUBuffer[];
+
+  readonly #device: GPUDevice;
+  readonly #layout: CacheLayout;
+  /** The lists as they are uploaded, in one piece. */
+  readonly #mirror: Int32Array<ArrayBuffer>;
+  #tokenCapacity = FIRST_TOKENS;
+
+  constructor(device: GPUDevice, layout: CacheLayout) {
+    this.#device = device;
+    this.#layout = layout;
+    this.offsets = listOffsets(layout, device.limits.minStorageBufferOffsetAlignment / WORD_BYTES);
+    const words = this.offsets.cumulativeLengths + layout.maxSequences + 1;
+    this.#mirror = new Int32Array(words);
+    this.lists = this.#createBuffer('lists', words);
+    const cells = layout.maxSequences * layout.maxBlocksPerSequence;
+    this.blockTables = layout.groups.map(() => this.#createBuffer('block table', cells));
+    this.slotMappings = this.#createSlotMappings();
+  }
+
+  /** Queues the tables of a step. O(changed cells + batch + tokens). */
+  upload(attention: Attention): void {
+    this.batch = attention.batch;
+    this.tokens = attention.tokens;
+    this.#reserve(attention.tokens);
+    this.#uploadLists(attention);
+    for (let g = 0; g < attention.groups.length; g++) {
+      const tables = attention.groups[g]!;
+      this.#uploadChanges(this.blockTables[g]!, tables);
+      this.#write(this.slotMappings[g]!, 0, tables.slotMapping, 0, attention.tokens);
+    }
+  }
+
+  /** `uint32 [batch]`: rows of the block tables. */
+  get rows(): GPUBufferBinding {
+    return this.#list(this.offsets.rows, this.batch);
+  }
+
+  /** `int32 [batch]`. */
+  get pastLengths(): GPUBufferBinding {
+    return this.#list(this.offsets.pastLengths, this.batch);
+  }
+
+  /** `int32 [batch + 1]`. */
+  get cumulativeLengths(): GPUBufferBinding {
+    return this.#list(this.offsets.cumulativeLengths, this.batch + 1);
+  }
+
+  destroy(): void {
+    for (const buffer of [this.lists, ...this.blockTables, ...this.slotMappings]) buffer.destroy();
+  }
+
+  #list(offset: number, length: number): GPUBufferBinding {
+    return { buffer: this.lists, offset: offset * WORD_BYTES, size: length * WORD_BYTES };
+  }
+
+  #uploadLists(attention: Attention): void {
+    const { offsets } = this;
+    const { batch } = attention;
+    const mirror = this.#mirror;
+    mirror[offsets.batch] = batch;
+    mirror[offsets.tokens] = attention.tokens;
+    for (let i = 0; i < batch; i++) {
+      mirror[offsets.rows + i] = attention.rows[i]!;
+      mirror[offsets.pastLengths + i] = attention.pastLengths[i]!;
+    }
+    for (let i = 0; i <= batch; i++) {
+      mirror[offsets.cumulativeLengths + i] = attention.cumulativeLengths[i]!;
+    }
+    this.#write(this.lists, 0, mirror, 0, offsets.cumulativeLengths + batch + 1);
+  }
+
+  /** Uploads the changed ranges, several in one where they lie close together. */
+  #uploadChanges(buffer: GPUBuffer, tables: GroupTables): void {
+    const { blockTable, tableUpdates } = tables;
+    const width = this.#layout.maxBlocksPerSequence;
+    let begin = 0;
+    let end = 0;
+    for (let at = 0; at < tableUpdates.length; at += UPDATE_STRIDE) {
+      const first = tableUpdates[at]! * width + tableUpdates[at + 1]!;
+      const last = first + tableUpdates[at + 2]!;
+      const isNear = first >= begin && first <= end + MERGE_GAP;
+      if (end > 0 && isNear) {
+        end = Math.max(end, last);
+        continue;
+      }
+      this.#write(buffer, begin, blockTable, begin, end - begin);
+      begin = first;
+      end = last;
+    }
+    this.#write(buffer, begin, blockTable, begin, end - begin);
+  }
+
+  #write(buffer: GPUBuffer, offset: number, data: Int32Array, first: number, length: number): void {
+    if (length === 0) return;
+    const source = data as Int32Array<ArrayBuffer>;
+    this.#device.queue.writeBuffer(buffer, offset * WORD_BYTES, source, first, length);
+  }
+
+  #reserve(tokens: number): void {
+    if (tokens <= this.#tokenCapacity) return;
+    while (this.#tokenCapacity < tokens) this.#tokenCapacity *= 2;
+    // A pass that was submitted keeps what it reads alive; the buffers only go once it is done.
+    for (const buffer of this.slotMappings) buffer.destroy();
+    this.slotMappings = this.#createSlotMappings();
+    this.version += 1;
+  }
+
+  #createSlotMappings(): GPUBuffer[] {
+    return this.#layout.groups.map(() => this.#createBuffer('slot mapping', this.#tokenCapacity));
+  }
+
+  #createBuffer(name: string, words: number): GPUBuffer {
+    return this.#device.createBuffer({
+      label: `pagedkv ${name}`,
+      size: words * WORD_BYTES,
+      usage: BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST,
+    });
+  }
+}
+
+/** Every list begins where a binding may begin, so that an engine can bind it alone. */
+function listOffsets(layout: CacheLayout, alignment: number): ListOffsets {
+  const rows = roundUp(HEADER_WORDS, alignment);
+  const pastLengths = roundUp(rows + layout.maxSequences, alignment);
+  const cumulativeLengths = roundUp(pastLengths + layout.maxSequences, alignment);
+  return { batch: 0, tokens: 1, rows, pastLengths, cumulativeLengths };
+}

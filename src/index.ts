@@ -1,0 +1,18 @@
+/** The public names of `pagedkv`. */
+export type { Batch } from './batch.js';
+export { PagedKvError, type ErrorCode } from './errors.js';
+export {
+  KvCacheManager,
+  type Admission,
+  type BatchEntry,
+  type Lookup,
+  type NamespaceOption,
+  type OutOfBlocks,
+  type PreemptOptions,
+} from './manager.js';
+export type { Bytes, GroupOptions, KvCacheManagerOptions, PoolSize } from './options.js';
+export type * from './plan.js';
+export type { Sequence, SequenceState } from './sequence.js';
+export type { Stats, TierStats } from './stats.js';
+export type { Step, Transfer } from './step.js';
+export type { TokenIds } from './validate.js';

@@ -1,0 +1,288 @@
+/** The manager: where users begin. It owns where every token's key and value live, and none of their bytes. */
+import { lendStep, newBatch, presentBatch, type Batch } from './batch.js';
+import { Core } from './core.js';
+import { check, invalidReceiver, PagedKvError, Status, statusError } from './errors.js';
+import { native, Reply } from './native.js';
+import { readManagerOptions, toLayout, type KvCacheManagerOptions } from './options.js';
+import type { CacheLayout } from './plan.js';
+import { adoptSequence, preemptSequence, type Sequence } from './sequence.js';
+import { readStats, type Stats } from './stats.js';
+import { newStep, newTransfer, renewStep, type Step, type Transfer } from './step.js';
+import {
+  checkNamespace,
+  isObject,
+  readChoice,
+  readIds,
+  readIdsToCopy,
+  readNamespace,
+  readOptions,
+  show,
+  type TokenIds,
+} from './validate.js';
+import { StepViews } from './views.js';
+
+/** Not now: nothing was changed. Blocks, of the cache group that was short. */
+export interface OutOfBlocks {
+  readonly ok: false;
+  readonly needed: number;
+  /** Can be had now, cached ones included. */
+  readonly free: number;
+  /** Come free when open steps and transfers end. */
+  readonly inFlight: number;
+}
+
+export interface NamespaceOption {
+  /**
+   * The key that keeps prefixes apart (tenant, LoRA, image content): nothing is ever shared across two.
+   * At most 1024 bytes of UTF-8. Default `''`.
+   */
+  readonly namespace?: string;
+}
+
+export interface PreemptOptions {
+  /**
+   * `'swap'`, the default: blocks that only this sequence holds go to the host, and come back when it is
+   * scheduled. `'drop'`: they are given up, and `resume` tells what to compute again.
+   */
+  readonly mode?: 'swap' | 'drop';
+}
+
+/** One sequence's part of a step. */
+export interface BatchEntry {
+  readonly sequence: Sequence;
+  /**
+   * The ids of the tokens that the pass computes for it: the prompt's rest, or the id sampled last; or only
+   * their number, when the ids are not known yet and come with the commit.
+   */
+  readonly tokens: TokenIds | number;
+}
+
+/** What a prompt would find, in tokens from its start: first on the device, then on the host, then computed. */
+export interface Lookup {
+  readonly device: number;
+  readonly host: number;
+  /** Open steps are computing these now: wait for their commit, and they are found. */
+  readonly computing: number;
+}
+
+/** How many tokens beyond what a prompt finds still fit. */
+export interface Admission {
+  readonly now: number;
+  /** When everything that nobody holds is evicted. */
+  readonly afterEviction: number;
+}
+
+const MODES = ['swap', 'drop'] as const;
+const NO_TOKENS = new Uint32Array();
+
+/**
+ * A manager of paged KV memory. It belongs to the thread that made it; several threads may each have their
+ * own. Every misuse throws a `PagedKvError` with a stable `code` and changes nothing.
+ *
+ * ```ts
+ * const kv = new KvCacheManager({
+ *   model: { layers: 28, kvHeads: 8, headDim: 128, dtype: 'f16' },
+ *   device: { bytes: 4 * 2 ** 30 },
+ * });
+ * const chat = kv.open(prompt);
+ * const step = kv.schedule([{ sequence: chat, tokens: prompt.subarray(chat.cachedTokens) }]);
+ * if (step.ok) {
+ *   await cache.execute(step);
+ *   engine.forward(step.attention, cache);
+ *   step.commit();
+ * }
+ * ```
+ */
+export class KvCacheManager {
+  /** The memory that a device must have. */
+  readonly layout: CacheLayout;
+  readonly #core: Core;
+  readonly #views: readonly StepViews[];
+  /** For those who schedule arrays. */
+  readonly #batch: Batch;
+
+  /**
+   * Allocates all metadata that it will ever need. Throws `INVALID_OPTION`, `UNKNOWN_OPTION`, and
+   * `OUT_OF_MEMORY` where the machine cannot hold it. O(blocks).
+   */
+  constructor(options: KvCacheManagerOptions) {
+    const config = readManagerOptions(options);
+    const core = new Core(config);
+    this.layout = toLayout(config);
+    this.#core = core;
+    this.#views = Array.from({ length: config.maxOpenSteps }, (_, i) => new StepViews(core, i));
+    this.#batch = newBatch(core, this.#views);
+  }
+
+  static #coreOf(manager: KvCacheManager): Core {
+    try {
+      return manager.#core;
+    } catch {
+      throw invalidReceiver('manager');
+    }
+  }
+
+  /**
+   * A sequence for a prompt, sharing what of it is in memory: see its `cachedTokens`. The ids are not kept:
+   * those given to `schedule` or `commit` are the truth. Throws `EMPTY_TOKENS`, `INVALID_TOKEN`,
+   * `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`. O(blocks of the prompt).
+   */
+  open(tokens: TokenIds, options?: NamespaceOption): Sequence {
+    const core = KvCacheManager.#coreOf(this);
+    const name = readNamespaceOption('open', options);
+    const ids = readIds(tokens);
+    if (name === undefined) check(native.open(core.id, ids));
+    else check(native.open(core.id, ids, name));
+    return adoptSequence(core);
+  }
+
+  /** What `open` would find. Changes nothing, not even what is evicted next. O(blocks of the prompt). */
+  lookup(tokens: TokenIds, options?: NamespaceOption): Lookup {
+    const core = KvCacheManager.#coreOf(this);
+    const name = readNamespaceOption('lookup', options);
+    const ids = readIds(tokens);
+    if (name === undefined) check(native.lookup(core.id, ids));
+    else check(native.lookup(core.id, ids, name));
+    const words = core.words;
+    return {
+      device: words[Reply.device]!,
+      host: words[Reply.host]!,
+      computing: words[Reply.computing]!,
+    };
+  }
+
+  /** Whether a prompt fits. Without one: how many tokens fit at all. O(blocks of the prompt). */
+  admission(tokens: TokenIds = NO_TOKENS, options?: NamespaceOption): Admission {
+    const core = KvCacheManager.#coreOf(this);
+    const name = readNamespaceOption('admission', options);
+    const ids = readIds(tokens);
+    if (name === undefined) check(native.admission(core.id, ids));
+    else check(native.admission(core.id, ids, name));
+    return { now: core.reals[0]!, afterEviction: core.reals[1]! };
+  }
+
+  /** A reusable batch: with one, a step allocates nothing. */
+  batch(): Batch {
+    const core = KvCacheManager.#coreOf(this);
+    core.checkOpen();
+    return newBatch(core, this.#views);
+  }
+
+  /**
+   * Reserves everything that a pass over the batch needs, in every group, or nothing. The plan is in the
+   * step; nothing counts before its commit.
+   *
+   * A step scheduled from an array is an object of its own. A step scheduled from a `Batch` is lent: the
+   * batch uses the object again for a later step, so let go of it at its commit or abort. As long as a
+   * batch has `2 * maxOpenSteps` objects in turn, one that was just committed still throws `STEP_CLOSED`.
+   *
+   * Throws `EMPTY_BATCH`, `EMPTY_TOKENS`, `BATCH_TOO_LARGE`, `DUPLICATE_IN_BATCH`, `SEQUENCE_CLOSED`,
+   * `SEQUENCE_DROPPED`, `SEQUENCE_TOO_LONG`, `TOO_MANY_OPEN_STEPS`, `TRANSFER_OPEN`, `TOO_MANY_TRANSFERS`.
+   * O(batch + tokens + blocks allocated).
+   */
+  schedule(batch: Batch | readonly BatchEntry[]): Step | OutOfBlocks {
+    const core = KvCacheManager.#coreOf(this);
+    if (Array.isArray(batch)) return this.#scheduleArray(core, batch as readonly BatchEntry[]);
+    const status = native.schedule(core.id, presentBatch(batch as Batch, core));
+    if (status === Status.ok) return lendStep(batch as Batch);
+    return outOfBlocks(core, status);
+  }
+
+  /**
+   * Takes a running sequence's blocks away. Swapping gives a transfer to execute, and those it shares stay
+   * where they are; when the host has no room it is out of blocks. Dropping moves nothing. Throws
+   * `SEQUENCE_IN_STEP` while a step holds it, `SEQUENCE_DROPPED`. O(blocks).
+   */
+  preempt(sequence: Sequence, options?: PreemptOptions): Transfer | OutOfBlocks {
+    const core = KvCacheManager.#coreOf(this);
+    const given = options === undefined ? {} : readOptions('preempt', options, ['mode']);
+    const mode = readChoice('mode', given.mode, MODES, 'swap');
+    const status = preemptSequence(sequence, core, MODES.indexOf(mode));
+    return status === Status.ok ? newTransfer(core) : outOfBlocks(core, status);
+  }
+
+  /**
+   * Forgets what is cached under a namespace, or, without one, under all of them, in both tiers. Open
+   * sequences keep what they hold, but nobody finds it any more. O(blocks cached).
+   */
+  clear(options?: NamespaceOption): void {
+    const core = KvCacheManager.#coreOf(this);
+    const namespace = readClearOption(options);
+    if (namespace === undefined) check(native.clear(core.id));
+    else check(native.clear(core.id, namespace));
+  }
+
+  /** O(1). */
+  stats(): Stats {
+    return readStats(KvCacheManager.#coreOf(this));
+  }
+
+  /**
+   * Recomputes every invariant from scratch and returns a digest of the whole state, list orders included.
+   * Throws `INVARIANT_BROKEN`, which would be a defect of this library. O(everything): for tests.
+   */
+  validate(): bigint {
+    const core = KvCacheManager.#coreOf(this);
+    const found = native.validate(core.id);
+    if (typeof found === 'bigint') return found;
+    if (typeof found === 'number') throw statusError(found);
+    throw new PagedKvError('INVARIANT_BROKEN', `please report this: ${found}`);
+  }
+
+  /** Closes every sequence and step, whatever they are doing. Later use throws `MANAGER_CLOSED`. */
+  close(): void {
+    KvCacheManager.#coreOf(this).close();
+  }
+
+  [Symbol.dispose](): void {
+    KvCacheManager.#coreOf(this).close();
+  }
+
+  #scheduleArray(core: Core, entries: readonly BatchEntry[]): Step | OutOfBlocks {
+    // Getters of the caller's may do anything, so all are read before the batch is touched.
+    const read = Array.from(entries, readEntry);
+    const batch = this.#batch;
+    batch.clear();
+    for (const { sequence, tokens } of read) batch.add(sequence, tokens);
+    const status = native.schedule(core.id, presentBatch(batch, core));
+    if (status !== Status.ok) return outOfBlocks(core, status);
+    const step = newStep(core, this.#views);
+    renewStep(step);
+    return step;
+  }
+}
+
+function readEntry(entry: unknown): BatchEntry {
+  if (!isObject(entry)) {
+    throw new PagedKvError(
+      'INVALID_ARGUMENT',
+      `a batch is made of { sequence, tokens }, got ${show(entry)}`,
+    );
+  }
+  const { sequence, tokens } = entry as BatchEntry;
+  return { sequence, tokens: typeof tokens === 'number' ? tokens : readIdsToCopy(tokens) };
+}
+
+function outOfBlocks({ words }: Core, status: number): OutOfBlocks {
+  if (status !== Status.outOfBlocks) throw statusError(status);
+  return {
+    ok: false,
+    needed: words[Reply.needed]!,
+    free: words[Reply.free]!,
+    inFlight: words[Reply.inFlight]!,
+  };
+}
+
+function readNamespaceOption(what: string, options: unknown): string | undefined {
+  if (options === undefined) return undefined;
+  return readNamespace(readOptions(what, options, ['namespace']).namespace);
+}
+
+/** Undefined for all namespaces; the default one is `''`. */
+function readClearOption(options: unknown): string | undefined {
+  if (options === undefined) return undefined;
+  const { namespace } = readOptions('clear', options, ['namespace']);
+  if (namespace === undefined) return undefined;
+  checkNamespace(namespace);
+  return namespace;
+}

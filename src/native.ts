@@ -1,0 +1,83 @@
+/** Every native call, declared. Nothing else in the library touches the addon. */
+import { createRequire } from 'node:module';
+import { PagedKvError } from './errors.js';
+
+/**
+ * Numbers go in, a status comes out; results stand in the reply, the first words of the manager's memory,
+ * until the manager's next call. `manager` is the id in the reply of `create`. Sequences and steps are
+ * named by slot and generation. `ids` must not be backed by shared memory. An absent name is the default
+ * namespace.
+ */
+export interface Native {
+  /** Words at the front of a manager's memory that hold the results of its last call. */
+  readonly replyWords: number;
+  readonly maxNamespaceBytes: number;
+  readonly maxBlocksPerPool: number;
+  readonly maxBlockSize: number;
+  readonly maxGroups: number;
+  readonly maxSequences: number;
+  readonly maxSequenceTokens: number;
+  readonly maxOpenSteps: number;
+
+  /** Writes the bytes of metadata and then the offsets of the shared memory, without those of the reply. */
+  measure(config: Uint32Array, out: Float64Array): number;
+  create(config: Uint32Array, memory: Uint32Array): number;
+  closeManager(manager: number): number;
+  clear(manager: number, name?: string): number;
+  /** Writes every number of the core's statistics. */
+  getStats(manager: number, out: Float64Array): number;
+  /** The digest; or what is broken; or a status. */
+  validate(manager: number): bigint | string | number;
+
+  open(manager: number, ids: Uint32Array, name?: string): number;
+  lookup(manager: number, ids: Uint32Array, name?: string): number;
+  admission(manager: number, ids: Uint32Array, name?: string): number;
+  fork(manager: number, slot: number, generation: number, at: number): number;
+  truncate(manager: number, slot: number, generation: number, length: number): number;
+  resume(manager: number, slot: number, generation: number, ids: Uint32Array): number;
+  closeSequence(manager: number, slot: number, generation: number): number;
+
+  /** The batch stands in the memory. */
+  schedule(manager: number, entries: number): number;
+  beginExecute(manager: number, slot: number, generation: number): number;
+  endExecute(manager: number, slot: number, generation: number, ok: boolean): number;
+  commit(manager: number, slot: number, generation: number, ids?: Uint32Array): number;
+  abort(manager: number, slot: number, generation: number): number;
+  /** `mode`: 0 swaps, 1 drops. */
+  preempt(manager: number, slot: number, generation: number, mode: number): number;
+  beginTransfer(manager: number, ticket: number): number;
+  endTransfer(manager: number, ticket: number, ok: boolean): number;
+}
+
+/** Words and doubles of the reply; `native/binding/reply.h` has the same. */
+export const Reply = {
+  slot: 0,
+  generation: 1,
+  needed: 3,
+  free: 4,
+  inFlight: 5,
+  ticket: 6,
+  moves: 7,
+  device: 8,
+  host: 9,
+  computing: 10,
+  manager: 11,
+  /** In doubles. */
+  reals: 6,
+} as const;
+
+export const native: Native = load();
+
+function load(): Native {
+  try {
+    // Where package.json says; the same from src/ and from dist/.
+    return createRequire(import.meta.url)('#addon') as Native;
+  } catch (cause) {
+    throw new PagedKvError(
+      'NATIVE_MISSING',
+      'the native addon is missing or was built for another platform: run `npx cmake-js compile` in ' +
+        'the folder of pagedkv (it needs CMake and a C++20 compiler)',
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,262 @@
+/** What a manager is made from: the options of its users, and the checked configuration that they become. */
+import { PagedKvError } from './errors.js';
+import { native } from './native.js';
+import type { CacheLayout, DType, GroupLayout, ModelShape, Plane } from './plan.js';
+import { readBoolean, readChoice, readInteger, readOptions, show, type Given } from './validate.js';
+
+/** Bytes of memory. */
+export type Bytes = number;
+
+/** A pool by its blocks, or by the bytes it may take: as many whole blocks of every group as fit. */
+export type PoolSize = { readonly blocks: number } | { readonly bytes: Bytes };
+
+/** Layers that share one kind of attention, for models that `model` cannot describe. */
+export interface GroupOptions {
+  readonly name: string;
+  readonly kind: 'full';
+  readonly planes: readonly Plane[];
+}
+
+export interface KvCacheManagerOptions {
+  /** A model whose layers all keep full keys and values. Give this or `groups`. */
+  readonly model?: ModelShape;
+  /** The cache groups, each with its planes. Every group has as many blocks as the pool says. */
+  readonly groups?: readonly GroupOptions[];
+  /** Token slots in a block, 1 to 1024. Default 16. */
+  readonly blockSize?: number;
+  /** The pool on the device. */
+  readonly device: PoolSize;
+  /** The pool in host memory, for what must leave the device. Default: none. */
+  readonly host?: PoolSize;
+  /** Sequences that may be open at once. Default 256. */
+  readonly maxSequences?: number;
+  /** Tokens of the longest sequence. Default 32768. */
+  readonly maxSequenceTokens?: number;
+  /** Sequences in one step. Default 256, or `maxSequences` if that is less. */
+  readonly maxBatchSequences?: number;
+  /** Tokens given to one step. Default 8192. */
+  readonly maxBatchTokens?: number;
+  /** Steps that may be open at once, 1 to 16. Default 2. */
+  readonly maxOpenSteps?: number;
+  /**
+   * Blocks of a group that one step may offload, and that it may onboard. Default 4096, or the blocks of
+   * the longest sequence if these are more.
+   */
+  readonly maxStepTransfers?: number;
+  /**
+   * From how many tokens on a part of a cached block is worth copying. Default 1; `blockSize` for never.
+   */
+  readonly minPartialTokens?: number;
+  /**
+   * Whether the kernels write every token's key and value, even where the slot mapping says −1. Then the
+   * last block of a wholly cached prompt is copied before it is written to. Default false.
+   */
+  readonly alwaysWrites?: boolean;
+}
+
+/** What the core is told; every number in the range that the core accepts. */
+export interface Config {
+  readonly blockSize: number;
+  readonly groups: readonly GroupLayout[];
+  readonly model: ModelShape | undefined;
+  readonly maxSequences: number;
+  readonly maxSequenceTokens: number;
+  readonly maxBatchSequences: number;
+  readonly maxBatchTokens: number;
+  readonly maxOpenSteps: number;
+  readonly maxStepTransfers: number;
+  readonly minPartialTokens: number;
+  readonly alwaysWrites: boolean;
+}
+
+const NAMES = [
+  'model',
+  'groups',
+  'blockSize',
+  'device',
+  'host',
+  'maxSequences',
+  'maxSequenceTokens',
+  'maxBatchSequences',
+  'maxBatchTokens',
+  'maxOpenSteps',
+  'maxStepTransfers',
+  'minPartialTokens',
+  'alwaysWrites',
+] as const satisfies readonly (keyof KvCacheManagerOptions)[];
+
+const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = { f32: 4, f16: 2 };
+
+const MAX_BATCH_TOKENS = 2 ** 24;
+const MAX_LAYERS = 65536;
+const MAX_PLANES = 65536;
+/** Of one plane; the bytes of a block in all planes of all groups then stay exact. */
+const MAX_BYTES_PER_TOKEN = 2 ** 24;
+
+/** Refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`; nothing is made before all is checked. */
+export function readManagerOptions(options: unknown): Config {
+  const given = readOptions('the manager', options, NAMES);
+  const integer = (name: (typeof NAMES)[number], max: number, otherwise: number) =>
+    readInteger(name, given[name], 1, max, otherwise);
+
+  const blockSize = integer('blockSize', native.maxBlockSize, 16);
+  const maxSequences = integer('maxSequences', native.maxSequences, 256);
+  const maxSequenceTokens = integer('maxSequenceTokens', native.maxSequenceTokens, 32768);
+  const cells = Math.ceil(maxSequenceTokens / blockSize);
+  const transfers = Math.min(Math.max(4096, cells), native.maxBlocksPerPool);
+  const { model, groups } = readShape(given);
+  return {
+    blockSize,
+    groups: withPools(groups, blockSize, given),
+    model,
+    maxSequences,
+    maxSequenceTokens,
+    maxBatchSequences: integer('maxBatchSequences', maxSequences, Math.min(256, maxSequences)),
+    maxBatchTokens: integer('maxBatchTokens', MAX_BATCH_TOKENS, 8192),
+    maxOpenSteps: integer('maxOpenSteps', native.maxOpenSteps, 2),
+    maxStepTransfers: integer('maxStepTransfers', native.maxBlocksPerPool, transfers),
+    minPartialTokens: integer('minPartialTokens', blockSize, 1),
+    alwaysWrites: readBoolean('alwaysWrites', given.alwaysWrites, false),
+  };
+}
+
+/** What devices are told. */
+export function toLayout(config: Config): CacheLayout {
+  return Object.freeze({
+    blockSize: config.blockSize,
+    maxSequences: config.maxSequences,
+    maxBlocksPerSequence: Math.ceil(config.maxSequenceTokens / config.blockSize),
+    model: config.model,
+    groups: Object.freeze(config.groups),
+  });
+}
+
+interface Shape {
+  readonly model: ModelShape | undefined;
+  readonly groups: readonly GroupOptions[];
+}
+
+function readShape(given: Given<'model' | 'groups'>): Shape {
+  if ((given.model === undefined) === (given.groups === undefined)) {
+    throw new PagedKvError('INVALID_OPTION', "give either 'model' or 'groups'");
+  }
+  if (given.model !== undefined) {
+    const model = readModel(given.model);
+    return { model, groups: [groupOf(model)] };
+  }
+  const groups = readList('groups', given.groups, native.maxGroups).map(readGroup);
+  refuseTwice(
+    'groups',
+    groups.map((group) => group.name),
+  );
+  return { model: undefined, groups };
+}
+
+function readModel(options: unknown): ModelShape {
+  const given = readOptions('model', options, ['layers', 'kvHeads', 'headDim', 'dtype']);
+  return Object.freeze({
+    layers: readInteger('model.layers', given.layers, 1, MAX_LAYERS / 2),
+    kvHeads: readInteger('model.kvHeads', given.kvHeads, 1, 1024),
+    headDim: readInteger('model.headDim', given.headDim, 1, 4096),
+    dtype: readChoice('model.dtype', given.dtype, ['f32', 'f16']),
+  });
+}
+
+function groupOf({ layers, kvHeads, headDim, dtype }: ModelShape): GroupOptions {
+  const bytesPerToken = kvHeads * headDim * BYTES_PER_ELEMENT[dtype];
+  const planes = Array.from({ length: layers }, (_, layer) => [
+    Object.freeze({ layer, name: 'key', bytesPerToken }),
+    Object.freeze({ layer, name: 'value', bytesPerToken }),
+  ]);
+  return { name: 'full', kind: 'full', planes: planes.flat() };
+}
+
+function readGroup(options: unknown, index: number): GroupOptions {
+  const what = `groups[${index}]`;
+  const given = readOptions(what, options, ['name', 'kind', 'planes']);
+  const planes = readList(`${what}.planes`, given.planes, MAX_PLANES).map((plane, i) =>
+    readPlane(`${what}.planes[${i}]`, plane),
+  );
+  refuseTwice(
+    `${what}.planes`,
+    planes.map(({ layer, name }) => `${name} of layer ${layer}`),
+  );
+  return {
+    name: readName(`${what}.name`, given.name),
+    kind: readChoice(`${what}.kind`, given.kind, ['full']),
+    planes,
+  };
+}
+
+function readPlane(what: string, options: unknown): Plane {
+  const given = readOptions(what, options, ['layer', 'name', 'bytesPerToken']);
+  return Object.freeze({
+    layer: readInteger(`${what}.layer`, given.layer, 0, MAX_LAYERS),
+    name: readName(`${what}.name`, given.name),
+    bytesPerToken: readInteger(
+      `${what}.bytesPerToken`,
+      given.bytesPerToken,
+      1,
+      MAX_BYTES_PER_TOKEN,
+    ),
+  });
+}
+
+function withPools(
+  groups: readonly GroupOptions[],
+  blockSize: number,
+  given: Given<'device' | 'host'>,
+): readonly GroupLayout[] {
+  const bytesPerToken = groups
+    .flatMap((group) => group.planes)
+    .reduce((sum, plane) => sum + plane.bytesPerToken, 0);
+  const blockBytes = bytesPerToken * blockSize;
+  const deviceBlocks = readPool('device', given.device, blockBytes);
+  const hostBlocks = given.host === undefined ? 0 : readPool('host', given.host, blockBytes);
+  return groups.map(({ name, kind, planes }) =>
+    Object.freeze({ name, kind, planes: Object.freeze(planes), deviceBlocks, hostBlocks }),
+  );
+}
+
+/** Blocks of a pool. `blockBytes`: of one block in every group. */
+function readPool(name: string, options: unknown, blockBytes: Bytes): number {
+  const given = readOptions(name, options, ['blocks', 'bytes']);
+  if ((given.blocks === undefined) === (given.bytes === undefined)) {
+    throw new PagedKvError('INVALID_OPTION', `${name} needs either 'blocks' or 'bytes'`);
+  }
+  if (given.blocks !== undefined) {
+    return readInteger(`${name}.blocks`, given.blocks, 1, native.maxBlocksPerPool);
+  }
+  const bytes = readInteger(`${name}.bytes`, given.bytes, 1, Number.MAX_SAFE_INTEGER);
+  const blocks = Math.floor(bytes / blockBytes);
+  if (blocks >= 1 && blocks <= native.maxBlocksPerPool) return blocks;
+  throw new PagedKvError(
+    'INVALID_OPTION',
+    `${name}.bytes of ${bytes} is ${blocks} blocks of ${blockBytes} bytes; ` +
+      `a pool has from 1 to ${native.maxBlocksPerPool}`,
+  );
+}
+
+function readName(name: string, value: unknown): string {
+  if (typeof value === 'string' && value !== '') return value;
+  throw new PagedKvError('INVALID_OPTION', `${name} must be a name, got ${show(value)}`);
+}
+
+/** A copy of the list, each element read once. */
+function readList(name: string, value: unknown, max: number): unknown[] {
+  if (!Array.isArray(value) || value.length < 1 || value.length > max) {
+    throw new PagedKvError(
+      'INVALID_OPTION',
+      `${name} must be an array of 1 to ${max}, got ${show(value)}`,
+    );
+  }
+  return Array.from(value as readonly unknown[]);
+}
+
+function refuseTwice(name: string, keys: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const key of keys) {
+    if (seen.has(key)) throw new PagedKvError('INVALID_OPTION', `${name} has '${key}' twice`);
+    seen.add(key);
+  }
+}

@@ -1,0 +1,159 @@
+/** A sequence: one growing list of tokens, whose state the core keeps. Here is its handle. */
+import { emitWarning } from 'node:process';
+import { Core } from './core.js';
+import { check, invalidReceiver, Status, statusError } from './errors.js';
+import { native, Reply } from './native.js';
+import { readIds, readWord, type TokenIds } from './validate.js';
+
+/**
+ * - `active`: on the device, or will be once it is scheduled.
+ * - `swapped`: its blocks are on the host; scheduling it brings them back.
+ * - `dropped`: it has no blocks; `resume` it.
+ * - `closed`: gone; every other member throws `SEQUENCE_CLOSED`.
+ */
+export type SequenceState = 'active' | 'swapped' | 'dropped' | 'closed';
+
+/** By number: `SequenceState` of the core. */
+const STATES: readonly SequenceState[] = ['closed', 'active', 'swapped', 'dropped'];
+
+/** The one that the core has just opened, from the reply. */
+export let adoptSequence: (core: Core) => Sequence;
+/** Writes its slot and generation into the core's memory. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
+export let putSequence: (sequence: Sequence, core: Core, at: number) => void;
+/** Preempts it and returns the status. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
+export let preemptSequence: (sequence: Sequence, core: Core, mode: number) => number;
+
+/** Made by `kv.open()` and `sequence.fork()`. Close it when done: a collected one is closed with a warning. */
+export class Sequence {
+  readonly #core: Core;
+  readonly #slot: number;
+  readonly #generation: number;
+
+  static {
+    adoptSequence = (core) =>
+      new Sequence(core, core.words[Reply.slot]!, core.words[Reply.generation]!);
+    putSequence = (sequence, core, at) => {
+      if (Sequence.#ownerOf(sequence) !== core) throw statusError(Status.sequenceForeign);
+      const words = core.words;
+      words[at] = sequence.#slot;
+      words[at + 1] = sequence.#generation;
+    };
+    preemptSequence = (sequence, core, mode) => {
+      if (Sequence.#ownerOf(sequence) !== core) throw statusError(Status.sequenceForeign);
+      return native.preempt(core.id, sequence.#slot, sequence.#generation, mode);
+    };
+  }
+
+  /** Undefined for what is no sequence. Reading and failing costs less than asking first. */
+  static #ownerOf(sequence: Sequence): Core | undefined {
+    try {
+      return sequence.#core;
+    } catch {
+      return undefined;
+    }
+  }
+
+  static #coreOf(sequence: Sequence): Core {
+    const core = Sequence.#ownerOf(sequence);
+    if (core === undefined) throw invalidReceiver('sequence');
+    return core;
+  }
+
+  private constructor(core: Core, slot: number, generation: number) {
+    if (!(core instanceof Core)) throw invalidReceiver('sequence');
+    this.#core = core;
+    this.#slot = slot;
+    this.#generation = generation;
+    collected.register(this, { core, slot, generation }, this);
+  }
+
+  /** Committed tokens. Throws `SEQUENCE_CLOSED`. O(1). */
+  get length(): number {
+    const { offsets } = Sequence.#coreOf(this);
+    return this.#read(offsets.sequenceLength);
+  }
+
+  /**
+   * Tokens that `open` or the last `resume` found in memory, from the start. The engine computes the rest,
+   * which is never empty. Throws `SEQUENCE_CLOSED`. O(1).
+   */
+  get cachedTokens(): number {
+    const { offsets } = Sequence.#coreOf(this);
+    return this.#read(offsets.sequenceCached);
+  }
+
+  /** O(1). */
+  get state(): SequenceState {
+    Sequence.#coreOf(this);
+    return this.#state();
+  }
+
+  /**
+   * A second sequence of the first `at` committed tokens (default: all), which shares every block.
+   * Throws `BEYOND_END`, `TOO_MANY_SEQUENCES`. O(runs of blocks) and a copy of the block table's row.
+   */
+  fork(at?: number): Sequence {
+    const core = Sequence.#coreOf(this);
+    const length = at === undefined ? this.length : readWord('at', at);
+    check(native.fork(core.id, this.#slot, this.#generation, length));
+    return adoptSequence(core);
+  }
+
+  /**
+   * Gives back all tokens from `length` on. Throws `BEYOND_END`, and `SEQUENCE_IN_STEP` while a step that
+   * holds it is open. O(runs of blocks given back).
+   */
+  truncate(length: number): void {
+    const core = Sequence.#coreOf(this);
+    check(native.truncate(core.id, this.#slot, this.#generation, readWord('length', length)));
+  }
+
+  /**
+   * Brings back a sequence that was preempted by dropping, with the ids it had. Returns `cachedTokens`: the
+   * engine computes the rest anew. Throws `SEQUENCE_NOT_DROPPED`. O(blocks of the prompt).
+   */
+  resume(tokens: TokenIds): number {
+    const core = Sequence.#coreOf(this);
+    check(native.resume(core.id, this.#slot, this.#generation, readIds(tokens)));
+    return this.cachedTokens;
+  }
+
+  /**
+   * Lets go of its blocks; those that are full stay in memory for the next prompt that starts alike. While
+   * a step with it is open, it ends with the step. Closing twice throws `SEQUENCE_CLOSED`.
+   */
+  close(): void {
+    const core = Sequence.#coreOf(this);
+    check(native.closeSequence(core.id, this.#slot, this.#generation));
+    collected.unregister(this);
+  }
+
+  /** As `close`, but a closed one stays closed. */
+  [Symbol.dispose](): void {
+    if (Sequence.#coreOf(this).id !== 0 && this.state !== 'closed') this.close();
+  }
+
+  #read(offset: number): number {
+    const core = this.#core;
+    core.checkOpen();
+    if (this.#state() === 'closed') throw statusError(Status.sequenceClosed);
+    return core.words[offset + this.#slot]!;
+  }
+
+  #state(): SequenceState {
+    const { words, offsets } = this.#core;
+    if (words[offsets.sequenceGeneration + this.#slot] !== this.#generation) return 'closed';
+    return STATES[words[offsets.sequenceState + this.#slot]!]!;
+  }
+}
+
+/** Keeps the core alive until the last sequence was collected. */
+const collected = new FinalizationRegistry<{ core: Core; slot: number; generation: number }>(
+  ({ core, slot, generation }) => {
+    if (native.closeSequence(core.id, slot, generation) !== Status.ok) return;
+    emitWarning('A sequence was collected while it was open: close() every sequence when done', {
+      type: 'PagedKvWarning',
+      code: 'PAGEDKV_SEQUENCE_COLLECTED',
+    });
+  },
+);

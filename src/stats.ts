@@ -1,0 +1,91 @@
+/** Statistics, as the core counts them. */
+import type { Core } from './core.js';
+import { check } from './errors.js';
+import { native } from './native.js';
+
+/** Blocks of one tier of the first cache group, now: total = free + cached + held. */
+export interface TierStats {
+  readonly total: number;
+  /** On the free list. */
+  readonly free: number;
+  /** Indexed and held by nobody: to be found by prompts, and evicted when room is needed. */
+  readonly cached: number;
+  /** Held by sequences or open steps. */
+  readonly held: number;
+  /** Source or target of a transfer that has not ended. */
+  readonly inFlight: number;
+}
+
+/** The tiers and `sequences` as they are now; the others count since construction. */
+export interface Stats {
+  readonly device: TierStats;
+  readonly host: TierStats;
+  /** Open. */
+  readonly sequences: number;
+  readonly opens: number;
+  /** Given to `open` and `resume`. */
+  readonly promptTokens: number;
+  /** Of `promptTokens` found in memory, by `open`, `resume` or a later `schedule`. */
+  readonly hitTokens: number;
+  /** Of `hitTokens` found on the host. */
+  readonly hostHitTokens: number;
+  readonly forks: number;
+  readonly copiesOnWrite: number;
+  /** Cached blocks lost for good. */
+  readonly evictions: number;
+  /** Cached blocks moved to the host. */
+  readonly offloadedBlocks: number;
+  /** Blocks moved back to the device, cached or swapped. */
+  readonly onboardedBlocks: number;
+  readonly swappedOutBlocks: number;
+  readonly swappedInBlocks: number;
+  readonly preemptions: number;
+  /** Of `preemptions` by dropping. */
+  readonly drops: number;
+  /** Blocks that two sequences computed at once, one of which was freed at commit. */
+  readonly duplicates: number;
+  /** Committed. */
+  readonly steps: number;
+  readonly aborts: number;
+  readonly committedTokens: number;
+  /** Schedules and preemptions that did not fit. */
+  readonly outOfBlocks: number;
+  readonly failedTransfers: number;
+}
+
+/** As `Stats` and `TierStats` of `native/core/types.h` declare them. */
+const TIER_COUNTERS = ['total', 'free', 'cached', 'held', 'inFlight'] as const;
+const COUNTERS = [
+  'sequences',
+  'opens',
+  'promptTokens',
+  'hitTokens',
+  'hostHitTokens',
+  'forks',
+  'copiesOnWrite',
+  'evictions',
+  'offloadedBlocks',
+  'onboardedBlocks',
+  'swappedOutBlocks',
+  'swappedInBlocks',
+  'preemptions',
+  'drops',
+  'duplicates',
+  'steps',
+  'aborts',
+  'committedTokens',
+  'outOfBlocks',
+  'failedTransfers',
+] as const satisfies readonly Exclude<keyof Stats, 'device' | 'host'>[];
+
+export function readStats(core: Core): Stats {
+  const reals = new Float64Array(2 * TIER_COUNTERS.length + COUNTERS.length);
+  check(native.getStats(core.id, reals));
+  const read = <Name extends string>(names: readonly Name[], begin: number) =>
+    Object.fromEntries(names.map((name, i) => [name, reals[begin + i]!])) as Record<Name, number>;
+  return {
+    device: read(TIER_COUNTERS, 0),
+    host: read(TIER_COUNTERS, TIER_COUNTERS.length),
+    ...read(COUNTERS, 2 * TIER_COUNTERS.length),
+  };
+}

@@ -1,0 +1,175 @@
+/** The binding, called as no TypeScript of ours would call it: it answers with a status, whatever it is given. */
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it } from 'vitest';
+import { native, Reply } from '../src/native.js';
+
+const OK = 0;
+const INVALID_CONFIG = 2;
+const INVALID_ARGUMENT = 100;
+const MANAGER_CLOSED = 101;
+
+/** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, and 8 device blocks. */
+const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 8, 0);
+const MEASURES = 21;
+
+type AnyCall = (...values: unknown[]) => unknown;
+const calls = native as unknown as Record<string, AnyCall | number>;
+
+function call(name: string, ...values: unknown[]): unknown {
+  return (calls[name] as AnyCall)(...values);
+}
+
+function makeMemory(): Uint32Array {
+  const out = new Float64Array(MEASURES);
+  expect(native.measure(CONFIG, out)).toBe(OK);
+  const words = native.replyWords + out[MEASURES - 1]!;
+  return new Uint32Array(words);
+}
+
+function makeManager(): number {
+  const memory = makeMemory();
+  expect(native.create(CONFIG, memory)).toBe(OK);
+  return memory[Reply.manager]!;
+}
+
+const TAKES_A_MANAGER = Object.keys(native).filter(
+  (name) => typeof calls[name] === 'function' && name !== 'measure' && name !== 'create',
+);
+
+const NO_WORDS = [undefined, null, -1, 0.5, NaN, Infinity, 2 ** 32, '1', 1n, {}, [], Symbol('x')];
+
+describe('the binding', () => {
+  it.each(TAKES_A_MANAGER)('%s refuses what is no manager', (name) => {
+    expect(call(name)).toBe(INVALID_ARGUMENT);
+    for (const stranger of NO_WORDS) expect(call(name, stranger)).toBe(INVALID_ARGUMENT);
+    if (name !== 'closeManager') expect(call(name, 4_000_000_000)).toBe(MANAGER_CLOSED);
+  });
+
+  it('refuses what is no slot, generation, length, mode, ticket or flag', () => {
+    const manager = makeManager();
+    for (const bad of NO_WORDS) {
+      for (const name of ['fork', 'truncate', 'preempt', 'commit', 'abort', 'beginExecute']) {
+        expect(call(name, manager, bad, 0, 0)).toBe(INVALID_ARGUMENT);
+        expect(call(name, manager, 0, bad, 0)).toBe(INVALID_ARGUMENT);
+      }
+      for (const name of ['fork', 'truncate', 'preempt', 'endExecute', 'commit', 'resume']) {
+        expect(call(name, manager, 0, 0, bad)).toBe(INVALID_ARGUMENT);
+      }
+      expect(call('schedule', manager, bad)).toBe(INVALID_ARGUMENT);
+      expect(call('beginTransfer', manager, bad)).toBe(INVALID_ARGUMENT);
+      expect(call('endTransfer', manager, bad, true)).toBe(INVALID_ARGUMENT);
+      expect(call('endTransfer', manager, 0, bad)).toBe(INVALID_ARGUMENT);
+    }
+    expect(call('preempt', manager, 0, 0, 2)).toBe(INVALID_ARGUMENT);
+    native.closeManager(manager);
+  });
+
+  it('refuses ids that are no Uint32Array, or stand in shared memory, and names that are no string', () => {
+    const manager = makeManager();
+    const shared = new Uint32Array(new SharedArrayBuffer(8));
+    for (const bad of [
+      ...NO_WORDS,
+      Int32Array.of(1),
+      Float64Array.of(1),
+      new ArrayBuffer(4),
+      shared,
+    ]) {
+      for (const name of ['open', 'lookup', 'admission']) {
+        expect(call(name, manager, bad)).toBe(INVALID_ARGUMENT);
+      }
+    }
+    for (const bad of [...NO_WORDS.filter((value) => value !== '1'), 'x'.repeat(1025), '\ud800']) {
+      expect(call('open', manager, Uint32Array.of(1), bad)).toBe(INVALID_ARGUMENT);
+      expect(call('clear', manager, bad)).toBe(INVALID_ARGUMENT);
+    }
+    expect(call('open', manager, Uint32Array.of(1), 'x'.repeat(1024))).toBe(OK);
+    native.closeManager(manager);
+  });
+
+  it('takes an array whose memory was transferred away for an empty one', () => {
+    const manager = makeManager();
+    const detached = Uint32Array.of(1, 2, 3);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    expect(native.open(manager, detached)).not.toBe(OK);
+    expect(native.lookup(manager, detached)).toBe(OK);
+    native.closeManager(manager);
+  });
+
+  it('refuses handles that were never given', () => {
+    const manager = makeManager();
+    for (const slot of [0, 3, 4, 2 ** 31, 2 ** 32 - 1]) {
+      for (const generation of [0, 1, 2 ** 32 - 1]) {
+        expect(native.closeSequence(manager, slot, generation)).not.toBe(OK);
+        expect(native.fork(manager, slot, generation, 0)).not.toBe(OK);
+        expect(native.abort(manager, slot, generation)).not.toBe(OK);
+        expect(native.commit(manager, slot, generation)).not.toBe(OK);
+      }
+      expect(native.beginTransfer(manager, slot)).not.toBe(OK);
+      expect(native.endTransfer(manager, slot, true)).not.toBe(OK);
+    }
+    expect(native.schedule(manager, 5)).not.toBe(OK);
+    expect(native.schedule(manager, 2 ** 32 - 1)).not.toBe(OK);
+    expect(typeof native.validate(manager)).toBe('bigint');
+    native.closeManager(manager);
+  });
+
+  it('refuses a batch of garbage', () => {
+    const memory = makeMemory();
+    expect(native.create(CONFIG, memory)).toBe(OK);
+    const manager = memory[Reply.manager]!;
+    const before = native.validate(manager);
+    for (const word of [0, 1, 2 ** 31, 2 ** 32 - 1]) {
+      memory.fill(word, native.replyWords, native.replyWords + 16);
+      expect(native.schedule(manager, 4)).not.toBe(OK);
+    }
+    expect(native.validate(manager)).toBe(before);
+    native.closeManager(manager);
+  });
+
+  it('refuses configurations and memories of the wrong size', () => {
+    const out = new Float64Array(MEASURES);
+    const memory = makeMemory();
+    expect(native.measure(CONFIG, new Float64Array(MEASURES - 1))).toBe(INVALID_ARGUMENT);
+    expect(native.measure(CONFIG.subarray(0, 9), out)).toBe(INVALID_ARGUMENT);
+    expect(native.measure(CONFIG.subarray(0, 10), out)).toBe(INVALID_ARGUMENT);
+    expect(native.measure(new Uint32Array(1000), out)).toBe(INVALID_ARGUMENT);
+    expect(native.create(CONFIG, memory.subarray(1))).toBe(INVALID_ARGUMENT);
+    expect(native.create(CONFIG, new Uint32Array(memory.length + 1))).toBe(INVALID_ARGUMENT);
+    expect(native.getStats(makeManager(), new Float64Array(3))).toBe(INVALID_ARGUMENT);
+    for (let word = 0; word < 8; word++) {
+      const zero = CONFIG.slice();
+      zero[word] = 0;
+      // A step that plans no transfers is one that has no host tier.
+      if (word !== 6) expect(native.measure(zero, out)).toBe(INVALID_CONFIG);
+      const huge = CONFIG.slice();
+      huge[word] = 2 ** 32 - 1;
+      expect(native.measure(huge, out)).toBe(INVALID_CONFIG);
+      expect(native.create(huge, memory)).toBe(INVALID_CONFIG);
+    }
+  });
+
+  it('runs in several threads, which end whatever is open', async () => {
+    const addon = createRequire(import.meta.url).resolve('#addon');
+    const script = `
+      const native = require(${JSON.stringify(addon)});
+      const config = Uint32Array.from(${JSON.stringify([...CONFIG])});
+      const out = new Float64Array(${MEASURES});
+      native.measure(config, out);
+      for (let i = 0; i < 50; i++) {
+        const memory = new Uint32Array(native.replyWords + out[${MEASURES - 1}]);
+        if (native.create(config, memory) !== 0) throw new Error('create');
+        const manager = memory[${Reply.manager}];
+        if (native.open(manager, Uint32Array.of(1, 2, 3)) !== 0) throw new Error('open');
+        if (i % 2 === 0) native.closeManager(manager);
+      }
+      require('node:worker_threads').parentPort.postMessage('ready');
+      setInterval(() => {}, 1000);
+    `;
+    const workers = Array.from({ length: 4 }, () => new Worker(script, { eval: true }));
+    await Promise.all(workers.map((worker) => once(worker, 'message')));
+    const codes = await Promise.all(workers.map((worker) => worker.terminate()));
+    expect(codes).toEqual([1, 1, 1, 1]);
+  });
+});

@@ -1,0 +1,75 @@
+/** Memory as the oracle uses it: a cache that executes plans, a pass that writes, and everything read back. */
+import { HostAttention } from '../src/attention/index.js';
+import { HostCache, type BlockCache, type Tier } from '../src/device/host.js';
+import type { KvCacheManager } from '../src/index.js';
+import type { Attention } from '../src/plan.js';
+import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
+
+/** All planes of both tiers, in the order of the layout. */
+export interface Contents {
+  readonly device: readonly Float32Array[];
+  readonly host: readonly Float32Array[];
+  /** The block table as the device has it; undefined where it reads the manager's own. */
+  readonly table: Int32Array | undefined;
+}
+
+export interface OracleMemory extends Disposable {
+  readonly cache: BlockCache;
+  /** The forward pass of the step executed last: writes each query token's keys and values into its slot. */
+  write(attention: Attention, prefixes: readonly Prefix[]): void;
+  /** Fills slots of the device tier with NaN. */
+  poisonSlots(first: number, count: number): void;
+  read(): Promise<Contents>;
+}
+
+/** Fills a block with NaN. */
+export async function poisonBlock(memory: OracleMemory, block: number, tier: Tier): Promise<void> {
+  const { blockSize } = memory.cache.layout;
+  if (tier === 'device') {
+    memory.poisonSlots(block * blockSize, blockSize);
+    return;
+  }
+  const nan = new Uint8Array(blockSize * WIDTH * 4).fill(0xff);
+  for (let plane = 0; plane < PLANES; plane++) {
+    await memory.cache.writeBlock(0, plane, block, nan, tier);
+  }
+}
+
+export class HostMemory implements OracleMemory {
+  readonly cache: HostCache;
+  readonly #attention: HostAttention;
+  readonly #contents: Contents;
+
+  constructor(kv: KvCacheManager) {
+    this.cache = new HostCache(kv);
+    this.#attention = new HostAttention(this.cache, { queryHeads: MODEL.kvHeads });
+    const planes = (tier: Tier) =>
+      Array.from(
+        { length: PLANES },
+        (_, plane) => new Float32Array(this.cache.plane(0, plane, tier).buffer),
+      );
+    this.#contents = { device: planes('device'), host: planes('host'), table: undefined };
+  }
+
+  write(attention: Attention, prefixes: readonly Prefix[]): void {
+    for (let layer = 0; layer < MODEL.layers; layer++) {
+      const [key, value] = [planeOf(prefixes, 2 * layer), planeOf(prefixes, 2 * layer + 1)];
+      this.#attention.write(attention, layer, key, value);
+    }
+  }
+
+  poisonSlots(first: number, count: number): void {
+    for (const plane of this.#contents.device) {
+      plane.fill(NaN, first * WIDTH, (first + count) * WIDTH);
+    }
+  }
+
+  /** The memory itself, no copy. */
+  read(): Promise<Contents> {
+    return Promise.resolve(this.#contents);
+  }
+
+  [Symbol.dispose](): void {
+    this.cache.destroy();
+  }
+}

@@ -1,0 +1,474 @@
+/**
+ * The payload oracle: it drives a manager and a real cache, and keeps each sequence's true tokens itself.
+ * Every token's keys and values follow from its whole prefix, blocks that nobody holds are NaN, and every
+ * sequence must read back through its block table. The sibling, in TypeScript and over real memory, of
+ * `native/test/simulated_device.h`.
+ *
+ * Does NOT cover: misuse (the tests of the API do), several cache groups, and f16.
+ *
+ * Invariant of `check`: the manager finds nothing broken, the tiers add up, and every active sequence whose
+ * row is known reads back right, whatever is scheduled and not executed yet.
+ */
+import assert from 'node:assert/strict';
+import { PagedKvError, type Batch, type KvCacheManager } from '../src/index.js';
+import type { Executable, Moves } from '../src/plan.js';
+import { poisonBlock, type OracleMemory } from './oracle.memory.js';
+import { emptyPrefix, extend, type Prefix } from './oracle.payload.js';
+import { ReadBack } from './oracle.readback.js';
+import {
+  column,
+  freshBlocks,
+  queryTokens,
+  type Entry,
+  type Moving,
+  type Planned,
+  type Tracked,
+  type Wanted,
+} from './oracle.state.js';
+
+/** No prompt has it. */
+const NEVER = 2 ** 32 - 1;
+
+export class Oracle implements Disposable {
+  readonly kv: KvCacheManager;
+  readonly memory: OracleMemory;
+  /** Open, as are the steps, oldest first, and the transfers. */
+  sequences: Tracked[] = [];
+  steps: Planned[] = [];
+  transfers: Moving[] = [];
+  readonly #batch: Batch;
+  readonly #readBack: ReadBack;
+  /** By namespace: how often it was cleared. */
+  readonly #epochs = new Map<string, number>();
+  #allEpochs = 0;
+  /** The manager's block table, once a step showed it. */
+  #table: Int32Array | undefined;
+  /** Calls that changed the manager's state. */
+  #changes = 0;
+  #numbers = 0;
+
+  static async create(kv: KvCacheManager, memory: OracleMemory): Promise<Oracle> {
+    const { deviceBlocks, hostBlocks } = kv.layout.groups[0]!;
+    for (let block = 0; block < deviceBlocks; block++) await poisonBlock(memory, block, 'device');
+    for (let block = 0; block < hostBlocks; block++) await poisonBlock(memory, block, 'host');
+    return new Oracle(kv, memory);
+  }
+
+  private constructor(kv: KvCacheManager, memory: OracleMemory) {
+    this.kv = kv;
+    this.memory = memory;
+    this.#batch = kv.batch();
+    this.#readBack = new ReadBack(memory);
+  }
+
+  [Symbol.dispose](): void {
+    this.memory[Symbol.dispose]();
+    this.kv.close();
+  }
+
+  // --- Sequences ---
+
+  open(tokens: readonly number[], namespace = ''): Tracked {
+    const hit = this.kv.lookup(tokens, { namespace });
+    const hasRow = this.#isOnDevice(tokens, namespace);
+    const handle = this.kv.open(tokens, { namespace });
+    const cached = handle.cachedTokens;
+    assert.equal(cached, Math.min(hit.device + hit.host, tokens.length - 1), 'cachedTokens');
+    return this.#adopt({ handle, namespace, hasRow }, tokens.slice(0, cached), []);
+  }
+
+  fork(parent: Tracked, at = parent.tokens.length): Tracked {
+    const handle = parent.handle.fork(at);
+    const { namespace } = parent;
+    const hasRow = this.#hadRow(parent) && parent.handle.state === 'active';
+    const [tokens, prefixes] = [parent.tokens.slice(0, at), parent.prefixes.slice(0, at)];
+    return this.#adopt({ handle, namespace, hasRow }, tokens, prefixes);
+  }
+
+  truncate(sequence: Tracked, length: number): void {
+    sequence.handle.truncate(length);
+    this.#changes += 1;
+    sequence.tokens = sequence.tokens.slice(0, length);
+    sequence.prefixes = sequence.prefixes.slice(0, length);
+  }
+
+  close(sequence: Tracked): void {
+    sequence.handle.close();
+    this.#changes += 1;
+    sequence.isClosed = true;
+    this.sequences = this.sequences.filter((each) => each !== sequence);
+  }
+
+  drop(sequence: Tracked): void {
+    const transfer = this.kv.preempt(sequence.handle, { mode: 'drop' });
+    assert(transfer.ok && transfer.blocks === 0, 'dropping moves nothing');
+    this.#changes += 1;
+    sequence.tokens = [];
+    sequence.prefixes = [];
+  }
+
+  resume(sequence: Tracked, tokens: readonly number[]): void {
+    sequence.hasRow = this.#isOnDevice(tokens, sequence.namespace);
+    const cached = sequence.handle.resume(tokens);
+    this.#changes += 1;
+    sequence.tokens = tokens.slice(0, cached);
+    sequence.prefixes = this.#extended(sequence, [], sequence.tokens);
+  }
+
+  clear(namespace?: string): void {
+    this.kv.clear(namespace === undefined ? undefined : { namespace });
+    this.#changes += 1;
+    if (namespace === undefined) this.#allEpochs += 1;
+    else this.#epochs.set(namespace, (this.#epochs.get(namespace) ?? 0) + 1);
+  }
+
+  /** Learns the sequence's row from a step that is aborted at once, which must leave no trace. */
+  probe(sequence: Tracked): void {
+    const digest = this.kv.validate();
+    const step = this.kv.schedule([{ sequence: sequence.handle, tokens: 1 }]);
+    if (!step.ok) return;
+    this.#table = step.attention.groups[0]!.blockTable;
+    sequence.row = step.attention.rows[0]!;
+    step.abort();
+    assert.equal(this.kv.validate(), digest, 'a step that was aborted left a trace');
+  }
+
+  /** Tokens that open steps compute for it. */
+  pendingTokens(sequence: Tracked): number {
+    return (this.#lastEntry(sequence)?.prefixes.length ?? sequence.tokens.length) - sequence.tokens.length;
+  }
+
+  isInStep(sequence: Tracked): boolean {
+    return this.#lastEntry(sequence) !== undefined;
+  }
+
+  // --- Steps ---
+
+  /** Undefined where it does not fit; then nothing may have changed. */
+  schedule(wanted: readonly Wanted[]): Planned | undefined {
+    const digestBefore = this.kv.validate();
+    const handle = this.#trySchedule(wanted);
+    if (!handle?.ok) {
+      assert.equal(this.kv.validate(), digestBefore, 'a schedule that did not fit left a trace');
+      return undefined;
+    }
+    const { attention, moves } = handle;
+    this.#table = attention.groups[0]!.blockTable;
+    assert.equal(attention.batch, wanted.length, 'the batch');
+    const entries = wanted.map((each, i) => this.#entry(each, handle.attention, i));
+    const step: Planned = {
+      number: this.#numbers++,
+      handle,
+      // The manager's own objects are of a slot that steps share; these are of this step.
+      attention: { ...attention, groups: attention.groups.map((group) => ({ ...group })) },
+      moves: copyOf(moves),
+      entries,
+      stage: 'scheduled',
+      written: [],
+      digestBefore,
+      changesAfter: ++this.#changes,
+    };
+    const query = entries.reduce((sum, each) => sum + each.tokens.length - each.skipped, 0);
+    assert.equal(attention.tokens, query, 'the query tokens');
+    this.steps.push(step);
+    return step;
+  }
+
+  /** `meanwhile` runs while the device is at work. */
+  async execute(step: Planned, meanwhile?: () => void): Promise<void> {
+    await this.#poisonTargets(step);
+    const running = this.memory.cache.execute(step.handle);
+    meanwhile?.();
+    await running;
+    this.#changes += 1;
+    step.stage = 'executed';
+    for (const block of this.#freshBlocks(step)) await poisonBlock(this.memory, block, 'device');
+    const query = [...queryTokens(step)];
+    step.written = query.map(({ slot }) => slot).filter((slot) => slot >= 0);
+    this.memory.write(
+      step.attention,
+      query.map(({ entry, position }) => entry.prefixes[position]!),
+    );
+    this.#readBack.forget();
+    await this.#readBack.checkPass(step, this.#table!);
+  }
+
+  /** A device that fails may have overwritten whatever it was to write. */
+  async failToExecute(step: Planned): Promise<void> {
+    step.handle.beginExecute();
+    for (const block of column(step.moves.offloads, 3, 2)) {
+      await poisonBlock(this.memory, block, 'host');
+    }
+    const { onboards, copies } = step.moves;
+    const targets = [...column(onboards, 3, 2), ...column(copies, 4, 2), ...this.#freshBlocks(step)];
+    for (const block of targets) await poisonBlock(this.memory, block, 'device');
+    step.handle.endExecute(false);
+    this.#changes += 1;
+    step.stage = 'failed';
+    this.#readBack.forget();
+  }
+
+  commit(step: Planned): void {
+    const ids = step.entries.flatMap(({ byCount, tokens, skipped }) =>
+      byCount ? tokens.slice(skipped) : [],
+    );
+    step.handle.commit(ids.length > 0 ? ids : undefined);
+    this.#changes += 1;
+    step.stage = 'closed';
+    this.steps = this.steps.filter((each) => each !== step);
+    for (const entry of step.entries) {
+      if (entry.sequence.isClosed) continue;
+      assert.equal(entry.sequence.tokens.length, entry.base + entry.skipped, 'what was found');
+      setHistory(entry, entry.prefixes.length);
+    }
+  }
+
+  /** Also ends the later steps that share a sequence with it. */
+  abort(step: Planned): void {
+    const mustRestore = step.stage === 'scheduled' && step.changesAfter === this.#changes;
+    step.handle.abort();
+    this.#changes += 1;
+    if (mustRestore) {
+      assert.equal(this.kv.validate(), step.digestBefore, 'an abort left a trace');
+    }
+    const ended = this.steps.filter((each) => !isOpen(each));
+    const sharing = new Set(step.entries.map(({ sequence }) => sequence));
+    for (const later of this.steps.slice(this.steps.indexOf(step))) {
+      const sequences = later.entries.map(({ sequence }) => sequence);
+      if (later !== step && !sequences.some((each) => sharing.has(each))) continue;
+      assert(ended.includes(later), 'a step on top of one that was aborted stayed open');
+      for (const sequence of sequences) sharing.add(sequence);
+    }
+    this.steps = this.steps.filter((each) => !ended.includes(each));
+    for (const each of ended.reverse()) this.#undo(each);
+  }
+
+  // --- Transfers ---
+
+  /** Undefined where the host has no room. A transfer with nothing to move has ended already. */
+  swapOut(sequence: Tracked): Moving | undefined {
+    const digest = this.kv.validate();
+    const handle = this.kv.preempt(sequence.handle);
+    if (!handle.ok) {
+      assert.equal(this.kv.validate(), digest, 'a swap-out that did not fit left a trace');
+      return undefined;
+    }
+    this.#changes += 1;
+    sequence.hasRow = false;
+    const transfer = { number: this.#numbers++, handle, isEarly: false, isBegun: false };
+    if (handle.blocks > 0) this.transfers.push(transfer);
+    return transfer;
+  }
+
+  /** `early`: the bytes are copied now, else when it ends. */
+  async beginTransfer(transfer: Moving, early: boolean): Promise<void> {
+    const { handle } = transfer;
+    for (const block of column(handle.moves.offloads, 3, 2)) {
+      await poisonBlock(this.memory, block, 'host');
+    }
+    transfer.isEarly = early;
+    transfer.isBegun = true;
+    if (early) await this.#execute(handle.moves, () => handle.beginExecute());
+    else handle.beginExecute();
+    this.#changes += 1;
+  }
+
+  async endTransfer(transfer: Moving, ok = true): Promise<void> {
+    const { handle, isEarly } = transfer;
+    if (ok && !isEarly) await this.#execute(handle.moves);
+    handle.endExecute(ok);
+    this.#changes += 1;
+    this.transfers = this.transfers.filter((each) => each !== transfer);
+  }
+
+  async finishTransfer(transfer: Moving): Promise<void> {
+    await this.memory.cache.execute(transfer.handle);
+    this.#readBack.forget();
+    this.#changes += 1;
+    this.transfers = this.transfers.filter((each) => each !== transfer);
+  }
+
+  // --- Checks ---
+
+  async check(): Promise<void> {
+    this.kv.validate();
+    const { device, host } = this.kv.stats();
+    for (const tier of [device, host]) {
+      assert.equal(tier.free + tier.cached + tier.held + tier.inFlight, tier.total, 'a tier');
+    }
+    for (const { handle, tokens } of this.sequences) {
+      assert.equal(handle.length, tokens.length, 'the length of a sequence');
+    }
+    // What a failed step was to write holds nothing until it is aborted.
+    if (this.#table === undefined || this.steps.some(({ stage }) => stage === 'failed')) return;
+    this.#poisonFree(this.#table);
+    await this.#readBack.checkSequences(this.sequences, this.steps, this.#table);
+  }
+
+  // --- Parts ---
+
+  #adopt(
+    known: Pick<Tracked, 'handle' | 'namespace' | 'hasRow'>,
+    tokens: readonly number[],
+    prefixes: readonly Prefix[],
+  ): Tracked {
+    this.#changes += 1;
+    const sequence: Tracked = {
+      ...known,
+      number: this.#numbers++,
+      tokens,
+      prefixes,
+      isClosed: false,
+      row: undefined,
+    };
+    sequence.prefixes = this.#extended(sequence, prefixes, tokens.slice(prefixes.length));
+    this.sequences.push(sequence);
+    return sequence;
+  }
+
+  /** Whether no part of what a prompt finds is on the host, its last token counted. */
+  #isOnDevice(tokens: readonly number[], namespace: string): boolean {
+    return this.kv.lookup([...tokens, NEVER], { namespace }).host === 0;
+  }
+
+  /** Whether its row would tell where its blocks are, if no step were open. */
+  #hadRow(sequence: Tracked): boolean {
+    const entries = this.steps.flatMap((step) => step.entries);
+    return entries.find((entry) => entry.sequence === sequence)?.hadRow ?? sequence.hasRow;
+  }
+
+  #lastEntry(sequence: Tracked): Entry | undefined {
+    const entries = this.steps.flatMap((step) => step.entries);
+    return entries.findLast((entry) => entry.sequence === sequence);
+  }
+
+  #extended(
+    { namespace }: Tracked,
+    before: readonly Prefix[],
+    tokens: readonly number[],
+  ): readonly Prefix[] {
+    const epoch = this.#allEpochs + (this.#epochs.get(namespace) ?? 0);
+    const prefixes = [...before];
+    for (const token of tokens) {
+      prefixes.push(extend(prefixes.at(-1) ?? emptyPrefix(namespace, epoch), token));
+    }
+    return prefixes;
+  }
+
+  /** By array and by batch in turn. */
+  #trySchedule(wanted: readonly Wanted[]): ReturnType<KvCacheManager['schedule']> | undefined {
+    const entries = wanted.map(({ sequence, tokens, byCount }) => ({
+      sequence: sequence.handle,
+      tokens: byCount ? tokens.length : tokens,
+    }));
+    try {
+      if (this.#changes % 2 === 0) return this.kv.schedule(entries);
+      this.#batch.clear();
+      for (const { sequence, tokens } of entries) this.#batch.add(sequence, tokens);
+      return this.kv.schedule(this.#batch);
+    } catch (error) {
+      if (error instanceof PagedKvError && error.code === 'TOO_MANY_TRANSFERS') return undefined;
+      throw error;
+    }
+  }
+
+  #entry(wanted: Wanted, attention: Planned['attention'], index: number): Entry {
+    const { sequence, tokens } = wanted;
+    const before = this.#lastEntry(sequence)?.prefixes ?? sequence.prefixes;
+    const prefixes = this.#extended(sequence, before, tokens);
+    const skipped = attention.skipped[index]!;
+    const row = attention.rows[index]!;
+    assert.equal(row, sequence.row ?? row, 'the row of a sequence changed');
+    assert.equal(attention.pastLengths[index], before.length + skipped, 'past lengths');
+    const query =
+      attention.cumulativeLengths[index + 1]! - attention.cumulativeLengths[index]!;
+    assert.equal(query, tokens.length - skipped, 'cumulative lengths');
+    const { blockSize, maxBlocksPerSequence } = this.kv.layout;
+    const begin = row * maxBlocksPerSequence;
+    const end = begin + Math.ceil(prefixes.length / blockSize);
+    const blocks = attention.groups[0]!.blockTable.slice(begin, end);
+    const hadRow = sequence.hasRow;
+    const entry = { ...wanted, base: before.length, skipped, hadRow, prefixes, blocks };
+    sequence.row = row;
+    sequence.hasRow = true;
+    // What schedule found is the sequence's at once, until an abort takes it back.
+    if (skipped > 0) setHistory(entry, entry.base + skipped);
+    return entry;
+  }
+
+  #freshBlocks(step: Planned): number[] {
+    return freshBlocks(step, this.kv.layout.blockSize);
+  }
+
+  /** A target that is no source of the same step holds nothing that matters. */
+  async #poisonTargets({ moves }: Planned): Promise<void> {
+    const { offloads, onboards, copies } = moves;
+    const sources = new Set([...column(offloads, 3, 1), ...column(copies, 4, 1)]);
+    for (const block of [...column(onboards, 3, 2), ...column(copies, 4, 2)]) {
+      if (!sources.has(block)) await poisonBlock(this.memory, block, 'device');
+    }
+    const read = new Set(column(onboards, 3, 1));
+    for (const block of column(offloads, 3, 2)) {
+      // Else a device that stages both directions at once could not execute the plan.
+      assert(!read.has(block), 'a host block is written and read by the same step');
+      await poisonBlock(this.memory, block, 'host');
+    }
+  }
+
+  /** Where nothing is cached nor under way, a block that no row names is nobody's. */
+  #poisonFree(table: Int32Array): void {
+    if (this.steps.length > 0 || this.transfers.length > 0) return;
+    if (this.kv.stats().device.cached > 0) return;
+    const { blockSize, maxBlocksPerSequence, groups } = this.kv.layout;
+    const free = new Set(Array(groups[0]!.deviceBlocks).keys());
+    for (const { handle, row, hasRow, tokens } of this.sequences) {
+      if (handle.state === 'dropped') continue;
+      if (row === undefined || !hasRow) return;
+      // One cell more: a sequence may hold a cached block whose tokens it has yet to be given.
+      const begin = row * maxBlocksPerSequence;
+      const end = begin + Math.min(maxBlocksPerSequence, Math.floor(tokens.length / blockSize) + 1);
+      for (const block of table.subarray(begin, end)) free.delete(block);
+    }
+    for (const block of free) this.memory.poisonSlots(block * blockSize, blockSize);
+    this.#readBack.forget();
+  }
+
+  /** Moves without the bookkeeping of a transfer, but for its begin. */
+  async #execute(moves: Moves, begin: () => void = () => undefined): Promise<void> {
+    const work: Executable = { moves, beginExecute: begin, endExecute: () => undefined };
+    await this.memory.cache.execute(work);
+    this.#readBack.forget();
+  }
+
+  /** Nobody but the aborted step may have seen what it wrote. */
+  #undo(step: Planned): void {
+    step.stage = 'closed';
+    for (const slot of step.written) this.memory.poisonSlots(slot, 1);
+    if (step.written.length > 0) this.#readBack.forget();
+    for (const entry of step.entries) {
+      entry.sequence.hasRow = entry.hadRow;
+      if (entry.skipped > 0) setHistory(entry, entry.base);
+    }
+  }
+}
+
+/** Lets the entry's sequence have the first `length` of its tokens, those given to this entry included. */
+function setHistory({ sequence, tokens, base, prefixes }: Entry, length: number): void {
+  const kept = sequence.tokens.slice(0, Math.min(length, base));
+  sequence.tokens = [...kept, ...tokens.slice(0, length - kept.length)];
+  sequence.prefixes = prefixes.slice(0, length);
+}
+
+/** Whether the manager says so. */
+function isOpen({ handle }: Planned): boolean {
+  try {
+    return handle.attention.batch > 0;
+  } catch (error) {
+    if (error instanceof PagedKvError && error.code === 'STEP_CLOSED') return false;
+    throw error;
+  }
+}
+
+function copyOf({ offloads, onboards, copies }: Moves): Moves {
+  return { offloads: offloads.slice(), onboards: onboards.slice(), copies: copies.slice() };
+}
