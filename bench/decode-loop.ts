@@ -31,16 +31,24 @@ export class DecodeLoop {
     return this.#length >= LONGEST;
   }
 
-  /** Closes all, and begins with other prompts. */
+  /** Opens and computes prompts that were never seen. */
   begin(): void {
-    this.#chats.forEach((chat) => chat.close());
     const prompts = Array.from({ length: SEQUENCES }, (_, i) =>
-      // Of different lengths, so that as many need a block in each step.
-      newPrompt(SHORTEST + BLOCK_SIZE, (this.#nextId += 1)).subarray(0, SHORTEST + (i % BLOCK_SIZE)),
+      // Of different lengths, so that as many need a block in one step as in another.
+      newPrompt(SHORTEST + BLOCK_SIZE, (this.#nextId += 1)).subarray(
+        0,
+        SHORTEST + (i % BLOCK_SIZE),
+      ),
     );
-    const chats = prompts.map((prompt) => computePrompts(this.kv, this.#batch, [prompt], 512)[0]!);
-    this.#chats = chats;
+    this.#chats = prompts.map(
+      (prompt) => computePrompts(this.kv, this.#batch, [prompt], BATCH_TOKENS)[0]!,
+    );
     this.#length = SHORTEST;
+  }
+
+  /** Closes every sequence. */
+  end(): void {
+    this.#chats.forEach((chat) => chat.close());
   }
 
   /** Gives back the tails of those that are at their end; half of what they have, some more than others. */
@@ -55,14 +63,12 @@ export class DecodeLoop {
   /** One step. Returns the sum of the slots that its tokens are written to. */
   step(): number {
     const batch = this.#batch;
-    const chats = this.#chats;
     batch.clear();
-    for (let i = 0; i < chats.length; i++) batch.addToken(chats[i]!, (this.#nextId += 1));
+    for (const chat of this.#chats) batch.addToken(chat, (this.#nextId += 1));
     const step = schedule(this.kv, batch);
-    const { attention } = step;
-    const slots = attention.groups[0]!.slotMapping;
-    let sum = attention.groups[0]!.tableUpdates.length * 0 + step.moves.copies.length;
-    for (let i = 0; i < slots.length; i++) sum += slots[i]!;
+    const slots = step.attention.groups[0]!.slotMapping;
+    let sum = 0;
+    for (const slot of slots) sum += slot;
     step.commit();
     this.#length += 1;
     return sum;

@@ -10,7 +10,12 @@ export interface Shape {
   readonly batchTokens: number;
 }
 
-export function newManager({ blocks, sequences, sequenceTokens, batchTokens }: Shape): KvCacheManager {
+export function newManager({
+  blocks,
+  sequences,
+  sequenceTokens,
+  batchTokens,
+}: Shape): KvCacheManager {
   return new KvCacheManager({
     model: { layers: 28, kvHeads: 8, headDim: 128, dtype: 'f16' },
     blockSize: BLOCK_SIZE,

@@ -35,7 +35,12 @@ const V128_XOR = [0xfd, 0x51];
 const V128_OR = [0xfd, 0x50];
 const V128_ANY_TRUE = [0xfd, 0x53];
 const v128Load = (offset: number) => [0xfd, 0x00, 0x04, offset];
-const increase = (local: number, by: number) => [...get(local), ...i32Const(by), I32_ADD, ...set(local)];
+const increase = (local: number, by: number) => [
+  ...get(local),
+  ...i32Const(by),
+  I32_ADD,
+  ...set(local),
+];
 
 /** The module, as its bytes. */
 function assemble(): Uint8Array {

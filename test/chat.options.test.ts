@@ -28,6 +28,7 @@ describe('the command line of the chat example', () => {
     expect(() => parseOptions(['--promts', 'x'])).toThrow(
       new UsageError('there is no option --promts; did you mean --prompts?'),
     );
+    expect(() => parseOptions(['--abort', '3'])).toThrow('did you mean --abort-every?');
     expect(() => parseOptions(['--colour'])).toThrow('see --help');
   });
 

@@ -109,6 +109,7 @@ await describeOnGpu('chats over the manager on a GPU', () => {
   it('are those of contiguous caches', async () => {
     const outcome = await chat(...few);
     expect(outcome.comparison).toMatchObject({ differentTokens: 0, tokens: 32 });
+    expect(outcome.comparison.logitDistance).toBeLessThan(1e-4);
   }, 120_000);
 
   it('differ once a slot was overwritten', async () => {

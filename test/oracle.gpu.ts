@@ -91,7 +91,7 @@ export class GpuMemory implements OracleMemory {
     await this.#staging.mapAsync(MAP_READ);
     const bytes = this.#staging.getMappedRange().slice(0);
     this.#staging.unmap();
-    return this.#sources.map(({ size }, i) => bytes.slice(offsets[i]!, offsets[i]! + size));
+    return this.#sources.map(({ size }, i) => bytes.slice(offsets[i], offsets[i]! + size));
   }
 
   async #readHost(): Promise<Float32Array[]> {

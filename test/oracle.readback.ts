@@ -58,7 +58,10 @@ export class ReadBack {
       for (const [cell, block] of uploaded.entries()) {
         // A duplicate may have ended since the step was scheduled.
         const isKnown = block === live[cell] || block === blocks[cell];
-        assert(isKnown, `the device's table of sequence ${sequence.number} has ${block} in ${cell}`);
+        assert(
+          isKnown,
+          `the device's table of sequence ${sequence.number} has ${block} in ${cell}`,
+        );
       }
       for (const [position, prefix] of prefixes.entries()) {
         const block = uploaded[Math.floor(position / blockSize)]!;

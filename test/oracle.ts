@@ -46,6 +46,8 @@ export class Oracle implements Disposable {
   /** Calls that changed the manager's state. */
   #changes = 0;
   #numbers = 0;
+  /** Of `#changes`, when free blocks were poisoned last. */
+  #poisonedAt = -1;
 
   static async create(kv: KvCacheManager, memory: OracleMemory): Promise<Oracle> {
     const { deviceBlocks, hostBlocks } = kv.layout.groups[0]!;
@@ -135,7 +137,10 @@ export class Oracle implements Disposable {
 
   /** Tokens that open steps compute for it. */
   pendingTokens(sequence: Tracked): number {
-    return (this.#lastEntry(sequence)?.prefixes.length ?? sequence.tokens.length) - sequence.tokens.length;
+    return (
+      (this.#lastEntry(sequence)?.prefixes.length ?? sequence.tokens.length) -
+      sequence.tokens.length
+    );
   }
 
   isInStep(sequence: Tracked): boolean {
@@ -200,7 +205,11 @@ export class Oracle implements Disposable {
       await poisonBlock(this.memory, block, 'host');
     }
     const { onboards, copies } = step.moves;
-    const targets = [...column(onboards, 3, 2), ...column(copies, 4, 2), ...this.#freshBlocks(step)];
+    const targets = [
+      ...column(onboards, 3, 2),
+      ...column(copies, 4, 2),
+      ...this.#freshBlocks(step),
+    ];
     for (const block of targets) await poisonBlock(this.memory, block, 'device');
     step.handle.endExecute(false);
     this.#changes += 1;
@@ -290,6 +299,11 @@ export class Oracle implements Disposable {
 
   // --- Checks ---
 
+  /** Memory was written behind the oracle's back. */
+  forget(): void {
+    this.#readBack.forget();
+  }
+
   async check(): Promise<void> {
     this.kv.validate();
     const { device, host } = this.kv.stats();
@@ -339,7 +353,7 @@ export class Oracle implements Disposable {
 
   #lastEntry(sequence: Tracked): Entry | undefined {
     const entries = this.steps.flatMap((step) => step.entries);
-    return entries.findLast((entry) => entry.sequence === sequence);
+    return entries.filter((entry) => entry.sequence === sequence).at(-1);
   }
 
   #extended(
@@ -380,8 +394,7 @@ export class Oracle implements Disposable {
     const row = attention.rows[index]!;
     assert.equal(row, sequence.row ?? row, 'the row of a sequence changed');
     assert.equal(attention.pastLengths[index], before.length + skipped, 'past lengths');
-    const query =
-      attention.cumulativeLengths[index + 1]! - attention.cumulativeLengths[index]!;
+    const query = attention.cumulativeLengths[index + 1]! - attention.cumulativeLengths[index]!;
     assert.equal(query, tokens.length - skipped, 'cumulative lengths');
     const { blockSize, maxBlocksPerSequence } = this.kv.layout;
     const begin = row * maxBlocksPerSequence;
@@ -418,6 +431,8 @@ export class Oracle implements Disposable {
   /** Where nothing is cached nor under way, a block that no row names is nobody's. */
   #poisonFree(table: Int32Array): void {
     if (this.steps.length > 0 || this.transfers.length > 0) return;
+    if (this.#poisonedAt === this.#changes) return;
+    this.#poisonedAt = this.#changes;
     if (this.kv.stats().device.cached > 0) return;
     const { blockSize, maxBlocksPerSequence, groups } = this.kv.layout;
     const free = new Set(Array(groups[0]!.deviceBlocks).keys());

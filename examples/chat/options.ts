@@ -131,11 +131,12 @@ function parse(args: readonly string[]): Values {
   }
 }
 
+/** The option that begins like it, else the one that is fewest edits away. */
 function suggestion(name: string, names: readonly string[]): string {
-  const [nearest] = names
-    .map((known) => ({ known, edits: editDistance(name, known) }))
-    .sort((a, b) => a.edits - b.edits);
-  return nearest && nearest.edits <= 3 ? `; did you mean --${nearest.known}?` : '; see --help';
+  const distance = (known: string): number =>
+    known.startsWith(name) || name.startsWith(known) ? 0 : editDistance(name, known);
+  const nearest = names.reduce((a, b) => (distance(b) < distance(a) ? b : a));
+  return distance(nearest) <= 3 ? `; did you mean --${nearest}?` : '; see --help';
 }
 
 /** Letters to insert, delete or replace (Levenshtein, 1965). */

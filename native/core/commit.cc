@@ -432,7 +432,7 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
       index.UndoAcquire(from, HoldKind::kActive);
     }
   }
-  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = false;
+  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = entry.old_resident;
   if ((entry.flags & kEntryActivated) != 0) Deactivate(id, executed);
   if (entry.update_begin != kNone) MarkDirty(id, entry.update_begin, entry.update_end);
   const bool rewritten = (entry.flags & kEntryCopied) != 0 || entry.old_run != kNone;

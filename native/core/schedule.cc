@@ -99,6 +99,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   entry.old_cached = sequence.cached;
   entry.old_writable = sequence.writable;
   entry.old_diverged = sequence.diverged;
+  entry.old_resident = sequence.resident;
   entry.first_set = static_cast<std::uint32_t>(step.sets.size() / groups);
   entry.token_offset = token_offset;
   const std::uint32_t end = sequence.planned + count;

@@ -39,6 +39,7 @@ struct StepEntry {
   std::uint8_t flags = 0;
   bool old_writable = false;
   bool old_diverged = false;
+  bool old_resident = false;
 };
 
 // A promise of a cached entry to an open step: on the device to take its block, on the host to make

@@ -140,16 +140,20 @@ class Validator {
     }
   }
 
+  // From the end to the start: a tail that was filled and indexed reads as the block that it is.
   void DigestBlocks(const Sequence& sequence) {
-    for (RunId run = sequence.run; index_.run(run).parent != kNone; run = index_.run(run).parent) {
-      for (std::uint32_t entry = index_.run(run).length; entry-- > 0;) {
-        for (std::uint32_t group = 0; group < s_.groups; ++group)
-          digest_.Add(index_.block(run, entry, group));
+    if (sequence.tail != kNone) {
+      for (std::uint32_t group = 0; group < s_.groups; ++group) {
+        digest_.Add(s_.TailSet(sequence.tail)[group]);
       }
     }
-    if (sequence.tail == kNone) return;
-    for (std::uint32_t group = 0; group < s_.groups; ++group)
-      digest_.Add(s_.TailSet(sequence.tail)[group]);
+    for (RunId run = sequence.run; index_.run(run).parent != kNone; run = index_.run(run).parent) {
+      for (std::uint32_t entry = index_.run(run).length; entry-- > 0;) {
+        for (std::uint32_t group = 0; group < s_.groups; ++group) {
+          digest_.Add(index_.block(run, entry, group));
+        }
+      }
+    }
   }
 
   // The rows are written for the device, and only checked here: nothing of the core is read from

@@ -148,6 +148,7 @@ SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
   sequence.values = ValuesFor({opened.sequence, Head(tokens, opened.cached)});
   sequence.tokens = Head(tokens, opened.cached);
   sequence.has_row = is_on_device;
+  sequence.was_on_host = !is_on_device;
   Check();
   return opened;
 }
@@ -170,6 +171,7 @@ SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_
   sequence.tokens = Head(from.tokens, at);
   sequence.values = {from.values.begin(), from.values.begin() + at};
   sequence.has_row = HadRow(parent) && State(parent) == SequenceState::kActive;
+  sequence.was_on_host = from.was_on_host;
   Check();
   return opened;
 }
@@ -197,6 +199,7 @@ SimulatedDevice::Opened SimulatedDevice::TryResume(SequenceId id, const TokenLis
   sequence.values = ValuesFor({id, Head(tokens, result.cached_tokens)});
   sequence.tokens = Head(tokens, result.cached_tokens);
   sequence.has_row = is_on_device;
+  sequence.was_on_host = !is_on_device;
   Check();
   return {Status::kOk, id, result.cached_tokens};
 }
@@ -253,12 +256,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>
   for (const StepEntry& entry : step.entries) {
     if (entry.skipped > 0) SetHistory(entry, entry.base + entry.skipped);
   }
-  for (const Move& move : Moves(step, kStepOnboards, layout_.step_onboards, 3)) {
-    step.shared_blocks.emplace_back(move.group, move.to);
-  }
-  for (const Move& move : Moves(step, kStepCopies, layout_.step_copies, 4)) {
-    step.shared_blocks.emplace_back(move.group, move.from);
-  }
+  NoteBlocks(step);
   steps_.push_back(std::move(step));
   Check();
   return {Status::kOk, static_cast<StepId>(steps_.size() - 1), {}};
@@ -371,11 +369,10 @@ bool SimulatedDevice::DependsOn(StepId later, const std::vector<StepId>& ended,
       for (const StepEntry& other : steps_[older].entries) {
         if (entry.given.sequence == other.given.sequence) return true;
       }
-      if (!counts_blocks) continue;
-      for (const auto& [group, block] : steps_[older].shared_blocks) {
-        const auto& row = entry.rows[group];
-        if (std::find(row.begin(), row.end(), block) != row.end()) return true;
-      }
+    }
+    if (!counts_blocks) continue;
+    for (const auto& block : steps_[older].shared) {
+      if (steps_[later].used.contains(block)) return true;
     }
   }
   return false;
@@ -385,7 +382,8 @@ void SimulatedDevice::CloseStep(StepId id) {
   ForgetWritten(steps_[id]);
   steps_[id].stage = Stage::kClosed;
   for (const StepEntry& entry : steps_[id].entries) {
-    sequences_[entry.given.sequence].has_row = entry.had_row;
+    Sequence& sequence = sequences_[entry.given.sequence];
+    sequence.has_row = entry.had_row && !sequence.was_on_host;
     if (entry.skipped > 0) SetHistory(entry, entry.base);
   }
 }
@@ -402,7 +400,10 @@ SimulatedDevice::Preempted SimulatedDevice::TryPreempt(SequenceId id, PreemptMod
     sequences_[id].tokens.clear();
     sequences_[id].values.clear();
   }
-  if (mode == PreemptMode::kSwap) sequences_[id].has_row = false;
+  if (mode == PreemptMode::kSwap) {
+    sequences_[id].has_row = false;
+    sequences_[id].was_on_host = true;
+  }
   if (result.ticket == kNone) CHECK_EQ(result.moves, 0);
   Preempted preempted{Status::kOk, kNone, result.moves, {}};
   if (result.ticket != kNone) {

@@ -163,6 +163,7 @@ class SimulatedDevice {
     TokenList tokens;           // committed
     std::vector<Value> values;  // of each
     bool is_closed = false;
+    bool was_on_host = false;
     bool has_row = true;  // its row tells where its blocks are; not while some are on the host
   };
   struct StepEntry {
@@ -173,11 +174,14 @@ class SimulatedDevice {
     std::vector<Value> values;               // of all tokens, the given ones at the end
     std::vector<std::vector<BlockId>> rows;  // by group, as they stood when scheduled
   };
+  using GroupBlock = std::pair<std::uint32_t, BlockId>;
   struct Step {
     StepHandle handle;
     Stage stage = Stage::kScheduled;
     std::vector<StepEntry> entries;
-    std::vector<std::pair<std::uint32_t, BlockId>> shared_blocks;  // see DependsOn
+    std::set<GroupBlock> onboarded;  // what it is to bring from the host
+    std::set<GroupBlock> shared;     // that, and what it is to copy
+    std::set<GroupBlock> used;       // what its rows and copies name
     std::uint64_t digest_before = 0;
     std::uint64_t changes_after = 0;                  // of changes_, once it was scheduled
     std::vector<std::vector<std::uint32_t>> written;  // slots, by group
@@ -193,6 +197,7 @@ class SimulatedDevice {
 
   void WriteBatch(const std::vector<Entry>& entries);
   void ReadPlan(Step& step);
+  void NoteBlocks(Step& step);
   std::vector<Value> ValuesFor(const Entry& entry) const;
   void AppendHistory(Step& step);
   void SetHistory(const StepEntry& entry, std::size_t length);

@@ -76,6 +76,32 @@ void SimulatedDevice::ReadPlan(Step& step) {
   CHECK(StepWordAt(step, kStepUpdates) <= config_.max_batch_sequences);
 }
 
+// Remembers which blocks the step shares with others, and which sequences it brings from the host.
+void SimulatedDevice::NoteBlocks(Step& step) {
+  for (const Move& move : Moves(step, kStepOnboards, layout_.step_onboards, 3)) {
+    step.onboarded.emplace(move.group, move.to);
+  }
+  step.shared = step.onboarded;
+  for (const Move& move : Moves(step, kStepCopies, layout_.step_copies, 4)) {
+    step.shared.emplace(move.group, move.from);
+  }
+  step.used = step.shared;
+  std::set<GroupBlock> arriving = step.onboarded;
+  for (const StepId id : OpenSteps()) {
+    arriving.insert(steps_[id].onboarded.begin(), steps_[id].onboarded.end());
+  }
+  for (StepEntry& entry : step.entries) {
+    for (std::uint32_t g = 0; g < entry.rows.size(); ++g) {
+      for (const BlockId block : entry.rows[g]) {
+        step.used.emplace(g, block);
+        if (!arriving.contains({g, block})) continue;
+        entry.had_row = false;
+        sequences_[entry.given.sequence].was_on_host = true;
+      }
+    }
+  }
+}
+
 void SimulatedDevice::PoisonBlock(std::vector<Value>& memory, std::uint32_t block) {
   CHECK((std::size_t{block} + 1) * config_.block_size <= memory.size());
   const auto first =

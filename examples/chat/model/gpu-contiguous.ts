@@ -1,4 +1,5 @@
 /** Attention over one contiguous cache a lane, on WebGPU. Its kernels know no block table. */
+import { ATTEND_WORKGROUP } from '../../../src/attention/kernels.js';
 import type { ModelConfig } from './config.js';
 import type { ContiguousEngine, EngineLimits, Logits, Pass } from './engine.js';
 import { GpuModel } from './gpu-model.js';
@@ -6,8 +7,8 @@ import type { Weights } from './weights.js';
 
 const storeWorkgroup = 32;
 const attendWorkgroup = 4;
-/** Positions that are weighed together. */
-const tile = 128;
+/** Positions that are weighed together, as many as by the paged kernel. */
+const tile = ATTEND_WORKGROUP;
 
 export class GpuContiguousEngine implements ContiguousEngine {
   readonly #device: GPUDevice;

@@ -1,0 +1,69 @@
+/**
+ * The benchmark:
+ *
+ *   npm run bench -- [--quick] [--json] [--filter NAME]
+ *
+ * Each operation goes through the public API, and is held against a yardstick of the same minute. Answers are
+ * checked; times never are, as machines differ: read the ratios.
+ */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import type { Case } from './case.js';
+import { cachedCases } from './cases/cached.js';
+import { computedCases } from './cases/computed.js';
+import { decodeCases } from './cases/decode.js';
+import { evictionCases } from './cases/eviction.js';
+import { sequenceCases } from './cases/sequences.js';
+import { turnCases } from './cases/turns.js';
+import { measureGarbage, type Garbage } from './garbage.js';
+import { clockCost, measureCase, type Effort, type Result } from './measure.js';
+import { measureMemory, type Memory } from './memory.js';
+import { garbageLines, memoryLines, timesTable } from './report.js';
+
+const CASES: readonly Case[] = [
+  ...decodeCases,
+  ...cachedCases,
+  ...computedCases,
+  ...sequenceCases,
+  ...turnCases,
+  ...evictionCases,
+];
+
+const THOROUGH: Effort = { seconds: 0.2, turns: 5 };
+const QUICK: Effort = { seconds: 0.02, turns: 3 };
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    filter: { type: 'string', default: '' },
+  },
+});
+
+function isAskedFor(name: string): boolean {
+  return name.toLowerCase().includes(options.filter.toLowerCase());
+}
+
+const effort = options.quick ? QUICK : THOROUGH;
+const memory: readonly Memory[] = isAskedFor('memory')
+  ? measureMemory(options.quick ? 2 ** 18 : 2 ** 20)
+  : [];
+const garbage: readonly Garbage[] = isAskedFor('garbage')
+  ? await measureGarbage(options.quick ? 0 : 20)
+  : [];
+const clock = clockCost(effort);
+const results: Result[] = [];
+for (const each of CASES.filter(({ name }) => isAskedFor(name))) {
+  gc!();
+  results.push(measureCase(each, effort));
+}
+
+const machine = `${cpus()[0]!.model.trim()} x ${cpus().length}, Node ${process.version}`;
+if (options.json) {
+  console.log(JSON.stringify({ machine, clock, results, memory, garbage }, undefined, 2));
+} else {
+  console.log(`${machine}. Times in µs; the clock itself takes ${clock.toFixed(2)} of each.\n`);
+  if (results.length > 0) console.log(`${timesTable(results)}\n`);
+  if (memory.length > 0) console.log(`${memoryLines(memory)}\n`);
+  if (garbage.length > 0) console.log(garbageLines(garbage));
+}

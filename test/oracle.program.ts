@@ -1,0 +1,393 @@
+/**
+ * Random programs of every operation over small configurations, with the payload oracle after each operation.
+ * The seed is printed on failure and taken back from PAGEDKV_SEED; PAGEDKV_OPS says how many operations to do
+ * in all, and PAGEDKV_FIRST which program to begin with.
+ */
+import { KvCacheManager, type KvCacheManagerOptions } from '../src/index.js';
+import { Random, seed } from './device.random.js';
+import type { OracleMemory } from './oracle.memory.js';
+import { Oracle } from './oracle.js';
+import { MODEL } from './oracle.payload.js';
+import type { Moving, Planned, Tracked, Wanted } from './oracle.state.js';
+
+const OPERATIONS_EACH = 200;
+/** Of the log, printed on failure. */
+const LINES = 30;
+const NAMESPACES = ['', 'b', 'c'];
+
+/** How often, before a program scales each; those that a program can do without are left out by some. */
+const WEIGHTS = {
+  open: 8,
+  schedule: 16,
+  execute: 12,
+  commit: 10,
+  abort: 3,
+  fork: 4,
+  truncate: 4,
+  close: 4,
+  swap: 4,
+  drop: 2,
+  resume: 3,
+  transfer: 6,
+  clear: 1,
+} as const;
+
+type Operation = keyof typeof WEIGHTS;
+const NEEDED: readonly Operation[] = ['open', 'schedule', 'execute', 'commit', 'close'];
+
+/** Limits are always given, so that what is random is known. */
+export type ProgramOptions = KvCacheManagerOptions &
+  Required<
+    Pick<
+      KvCacheManagerOptions,
+      | 'blockSize'
+      | 'maxSequences'
+      | 'maxSequenceTokens'
+      | 'maxBatchSequences'
+      | 'maxBatchTokens'
+      | 'maxOpenSteps'
+    >
+  >;
+
+export type MakeMemory = (
+  kv: KvCacheManager,
+  options: Pick<ProgramOptions, 'maxBatchTokens'>,
+) => Promise<OracleMemory>;
+
+/** `name` tells the streams of random numbers apart. */
+export async function runPrograms(
+  name: string,
+  operations: number,
+  make: MakeMemory,
+): Promise<void> {
+  const total = Number(process.env.PAGEDKV_OPS ?? operations);
+  const first = Number(process.env.PAGEDKV_FIRST ?? 0);
+  for (let i = first; i * OPERATIONS_EACH < total; i++) {
+    const random = new Random(`${name} ${i}`);
+    const options = randomOptions(random);
+    const kv = new KvCacheManager(options);
+    using oracle = await Oracle.create(kv, await make(kv, options));
+    const program = new Program(random, options, oracle);
+    try {
+      await program.run();
+    } catch (error) {
+      const lines = [JSON.stringify(options), ...program.log.slice(-LINES)].join('\n  ');
+      const replay = `PAGEDKV_SEED=${seed} PAGEDKV_FIRST=${i}`;
+      throw new Error(`${replay}, operation ${program.log.length}: ${String(error)}\n  ${lines}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function randomOptions(random: Random): ProgramOptions {
+  const blockSize = random.integer(1, oneIn(random, 3) ? 16 : 6);
+  const most = oneIn(random, 2) ? 6 : 16;
+  const maxSequences = random.integer(2, 8);
+  const cells = random.integer(2, 9);
+  return {
+    model: MODEL,
+    blockSize,
+    device: { blocks: random.integer(3, most) },
+    ...(oneIn(random, 4) ? {} : { host: { blocks: random.integer(1, most) } }),
+    maxSequences,
+    maxSequenceTokens: blockSize * cells - random.integer(0, blockSize - 1),
+    maxBatchSequences: random.integer(1, Math.min(4, maxSequences)),
+    maxBatchTokens: random.integer(blockSize, 64),
+    maxOpenSteps: random.integer(1, 3),
+    maxStepTransfers: oneIn(random, 4) ? cells : 64,
+    minPartialTokens: oneIn(random, 2) ? 1 : random.integer(1, blockSize),
+    alwaysWrites: oneIn(random, 4),
+  };
+}
+
+function oneIn(random: Random, chances: number): boolean {
+  return random.integer(1, chances) === 1;
+}
+
+class Program {
+  readonly log: string[] = [];
+  readonly #random: Random;
+  readonly #options: ProgramOptions;
+  readonly #oracle: Oracle;
+  readonly #weights: readonly (readonly [Operation, number])[];
+  readonly #hasFailures: boolean;
+  readonly #hasCounts: boolean;
+  readonly #hasProbes: boolean;
+  readonly #alphabet: number;
+  /** Prompts of late, so that new ones start alike. */
+  readonly #seen: (readonly number[])[] = [];
+  /** What a sequence is to compute, as far as it is known. */
+  readonly #plans = new Map<Tracked, readonly number[]>();
+
+  constructor(random: Random, options: ProgramOptions, oracle: Oracle) {
+    this.#random = random;
+    this.#options = options;
+    this.#oracle = oracle;
+    this.#weights = (Object.keys(WEIGHTS) as Operation[])
+      .filter((operation) => NEEDED.includes(operation) || !this.#oneIn(4))
+      .map((operation) => [operation, WEIGHTS[operation] * random.integer(1, 3)] as const);
+    this.#hasFailures = this.#oneIn(2);
+    this.#hasCounts = this.#oneIn(2);
+    this.#hasProbes = this.#oneIn(2);
+    this.#alphabet = random.integer(1, 3);
+  }
+
+  async run(): Promise<void> {
+    for (let i = 0; i < OPERATIONS_EACH; i++) {
+      await this.#do(this.#pickOperation());
+      await this.#oracle.check();
+    }
+    await this.#finish();
+  }
+
+  async #do(operation: Operation): Promise<void> {
+    switch (operation) {
+      case 'open':
+        return this.#open();
+      case 'schedule':
+        this.#schedule();
+        return;
+      case 'execute':
+        return this.#execute();
+      case 'commit':
+        return this.#commit();
+      case 'abort':
+        return this.#abort();
+      case 'transfer':
+        return this.#transfer();
+      case 'clear':
+        return this.#clear();
+      default:
+        return this.#change(operation);
+    }
+  }
+
+  /** Operations on a sequence. */
+  #change(operation: 'fork' | 'truncate' | 'close' | 'swap' | 'drop' | 'resume'): void {
+    const sequence = this.#pick(this.#oracle.sequences);
+    if (sequence === undefined) return;
+    const isDropped = sequence.handle.state === 'dropped';
+    if (operation === 'close') {
+      this.#log(`close ${sequence.number}`);
+      this.#oracle.close(sequence);
+    } else if (operation === 'resume' && isDropped) {
+      this.#resume(sequence);
+    } else if (operation === 'fork' && !isDropped && this.#hasRoom()) {
+      this.#fork(sequence);
+    } else if (operation !== 'resume' && !isDropped && !this.#oracle.isInStep(sequence)) {
+      this.#shrink(operation, sequence);
+    }
+  }
+
+  #shrink(operation: 'fork' | 'truncate' | 'swap' | 'drop', sequence: Tracked): void {
+    const length = sequence.tokens.length;
+    if (operation === 'truncate') {
+      const few = Math.min(length, this.#random.integer(0, 3));
+      const to = this.#oneIn(2) ? length - few : this.#random.integer(0, length);
+      this.#log(`truncate ${sequence.number} from ${length} to ${to}`);
+      this.#oracle.truncate(sequence, to);
+    } else if (operation === 'drop') {
+      this.#log(`drop ${sequence.number}`);
+      this.#plans.set(sequence, [...sequence.tokens, ...this.#tokens(1)]);
+      this.#oracle.drop(sequence);
+    } else if (operation === 'swap') {
+      const transfer = this.#oracle.swapOut(sequence);
+      const moves = transfer === undefined ? 'does not fit' : `moves ${transfer.handle.blocks}`;
+      this.#log(`swap out ${sequence.number} ${moves}`);
+    }
+  }
+
+  #open(): void {
+    if (!this.#hasRoom()) return;
+    const prompt = this.#prompt();
+    const namespace = this.#oneIn(3) ? this.#random.pick(NAMESPACES) : '';
+    const sequence = this.#oracle.open(prompt, namespace);
+    this.#log(
+      `open ${sequence.number} in '${namespace}': ${prompt.join(' ')}, cached ${sequence.tokens.length}`,
+    );
+    this.#plans.set(sequence, prompt);
+    this.#probe(sequence);
+  }
+
+  #fork(parent: Tracked): void {
+    const at = this.#random.integer(0, parent.tokens.length);
+    const sequence = this.#oracle.fork(parent, at);
+    this.#log(`fork ${parent.number} at ${at} into ${sequence.number}`);
+    this.#plans.set(sequence, this.#plans.get(parent)!);
+    this.#probe(sequence);
+  }
+
+  #resume(sequence: Tracked): void {
+    const prompt = this.#oneIn(2) ? this.#plans.get(sequence)! : this.#prompt();
+    if (prompt.length > this.#options.maxSequenceTokens) return;
+    this.#oracle.resume(sequence, prompt);
+    this.#log(`resume ${sequence.number}: ${prompt.join(' ')}, cached ${sequence.tokens.length}`);
+    this.#plans.set(sequence, prompt);
+  }
+
+  #probe(sequence: Tracked): void {
+    const isFull = this.#oracle.steps.length === this.#options.maxOpenSteps;
+    const isLong = sequence.tokens.length === this.#options.maxSequenceTokens;
+    if (!this.#hasProbes || isFull || isLong) return;
+    this.#oracle.probe(sequence);
+  }
+
+  #schedule(): Planned | undefined {
+    const { maxBatchSequences, maxBatchTokens, maxOpenSteps } = this.#options;
+    if (this.#oracle.steps.length === maxOpenSteps) return undefined;
+    const wanted: Wanted[] = [];
+    let room = maxBatchTokens;
+    const most = this.#random.integer(1, maxBatchSequences);
+    for (const sequence of this.#random.shuffle([...this.#oracle.sequences])) {
+      if (wanted.length === most || sequence.handle.state === 'dropped') continue;
+      const tokens = this.#nextTokens(sequence).slice(0, room);
+      if (tokens.length === 0) continue;
+      room -= tokens.length;
+      wanted.push({ sequence, tokens, byCount: this.#hasCounts && this.#oneIn(3) });
+    }
+    if (wanted.length === 0) return undefined;
+    const step = this.#oracle.schedule(wanted);
+    const batch = wanted.map(
+      ({ sequence, tokens, byCount }) =>
+        `{${sequence.number}${byCount ? ' by count' : ''}: ${tokens.join(' ')}}`,
+    );
+    this.#log(`schedule ${batch.join(' ')}: ${describe(step)}`);
+    return step;
+  }
+
+  /** The prompt's rest, as far as it is still the prompt; else something new. */
+  #nextTokens(sequence: Tracked): readonly number[] {
+    const base = sequence.tokens.length + this.#oracle.pendingTokens(sequence);
+    const rest = this.#plans.get(sequence)!.slice(base);
+    const isNew = rest.length === 0 || this.#oneIn(10);
+    let tokens = isNew ? this.#tokens(this.#random.integer(1, 3)) : rest;
+    if (this.#oneIn(4)) tokens = tokens.slice(0, this.#random.integer(1, tokens.length));
+    if (this.#oneIn(8)) tokens = [...tokens, ...this.#tokens(this.#options.blockSize)];
+    return tokens.slice(0, this.#options.maxSequenceTokens - base);
+  }
+
+  async #execute(): Promise<void> {
+    const step = this.#oracle.steps.find(({ stage }) => stage === 'scheduled');
+    if (step === undefined) return;
+    // A step cannot be executed on top of one that failed.
+    if (this.#oracle.steps.some(({ stage }) => stage === 'failed')) return;
+    if (this.#hasFailures && this.#oneIn(6)) {
+      this.#log(`execute ${step.number} fails`);
+      await this.#oracle.failToExecute(step);
+      return;
+    }
+    const schedulesAhead = this.#oneIn(4);
+    this.#log(`execute ${step.number}${schedulesAhead ? ', and meanwhile' : ''}`);
+    await this.#oracle.execute(step, () => {
+      if (schedulesAhead) this.#schedule();
+    });
+  }
+
+  #commit(): void {
+    const step = this.#oracle.steps[0];
+    if (step?.stage !== 'executed') return;
+    this.#log(`commit ${step.number}`);
+    this.#oracle.commit(step);
+  }
+
+  #abort(): void {
+    const step = this.#pick(this.#oracle.steps);
+    if (step === undefined) return;
+    this.#log(`abort ${step.number}, ${step.stage}`);
+    this.#oracle.abort(step);
+  }
+
+  async #transfer(): Promise<void> {
+    const transfer = this.#pick(this.#oracle.transfers);
+    if (transfer === undefined) return;
+    if (transfer.isBegun) return this.#endTransfer(transfer);
+    if (this.#oneIn(2)) {
+      this.#log(`transfer ${transfer.number}`);
+      return this.#oracle.finishTransfer(transfer);
+    }
+    const isEarly = this.#oneIn(2);
+    this.#log(`begin transfer ${transfer.number}, ${isEarly ? 'early' : 'late'}`);
+    return this.#oracle.beginTransfer(transfer, isEarly);
+  }
+
+  #endTransfer(transfer: Moving): Promise<void> {
+    const ok = !this.#hasFailures || !this.#oneIn(4);
+    this.#log(`end transfer ${transfer.number}${ok ? '' : ', failed'}`);
+    return this.#oracle.endTransfer(transfer, ok);
+  }
+
+  #clear(): void {
+    const namespace = this.#oneIn(3) ? undefined : this.#random.pick(NAMESPACES);
+    this.#log(`clear ${namespace ?? 'all'}`);
+    this.#oracle.clear(namespace);
+  }
+
+  /** Nothing may be left held. */
+  async #finish(): Promise<void> {
+    this.#log('finish');
+    const oracle = this.#oracle;
+    while (oracle.steps.length > 0) oracle.abort(oracle.steps.at(-1)!);
+    for (const transfer of oracle.transfers) {
+      await (transfer.isBegun ? oracle.endTransfer(transfer) : oracle.finishTransfer(transfer));
+    }
+    await oracle.check();
+    for (const sequence of oracle.sequences) oracle.close(sequence);
+    oracle.clear();
+    await oracle.check();
+    const { device, host } = oracle.kv.stats();
+    if (device.free === device.total && host.free === host.total) return;
+    throw new Error(`blocks are left: ${JSON.stringify({ device, host })}`);
+  }
+
+  /** A closed sequence keeps its slot until its steps have ended. */
+  #hasRoom(): boolean {
+    const entries = this.#oracle.steps.flatMap((step) => step.entries);
+    const occupied = new Set([
+      ...this.#oracle.sequences,
+      ...entries.map(({ sequence }) => sequence),
+    ]);
+    return occupied.size < this.#options.maxSequences;
+  }
+
+  #prompt(): readonly number[] {
+    const start = this.#seen.length > 0 && !this.#oneIn(4) ? this.#random.pick(this.#seen) : [];
+    const kept = start.slice(0, this.#random.integer(0, start.length));
+    const more = this.#tokens(this.#random.integer(1, this.#options.blockSize * 3));
+    const prompt = [...kept, ...more].slice(0, this.#options.maxSequenceTokens);
+    if (this.#seen.length < 8) this.#seen.push(prompt);
+    else this.#seen[this.#random.integer(0, 7)] = prompt;
+    return prompt;
+  }
+
+  #tokens(count: number): readonly number[] {
+    return Array.from({ length: count }, () => this.#random.integer(1, this.#alphabet));
+  }
+
+  #pickOperation(): Operation {
+    let at = this.#random.next() * this.#weights.reduce((sum, [, weight]) => sum + weight, 0);
+    for (const [operation, weight] of this.#weights) {
+      if ((at -= weight) < 0) return operation;
+    }
+    return 'open';
+  }
+
+  #pick<T>(from: readonly T[]): T | undefined {
+    return from.length === 0 ? undefined : this.#random.pick(from);
+  }
+
+  #oneIn(chances: number): boolean {
+    return oneIn(this.#random, chances);
+  }
+
+  #log(line: string): void {
+    this.log.push(line);
+  }
+}
+
+function describe(step: Planned | undefined): string {
+  if (step === undefined) return 'does not fit';
+  const { offloads, onboards, copies } = step.moves;
+  const moves = `${offloads.length / 3} offloads, ${onboards.length / 3} onboards, ${copies.length / 4} copies`;
+  return `step ${step.number}, ${moves}`;
+}
