@@ -3,7 +3,7 @@ import { WebGpuAttention } from '../src/attention/index.js';
 import { WebGpuCache, type WebGpuCacheOptions } from '../src/device/webgpu.js';
 import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
-import type { Contents, OracleMemory } from './oracle.memory.js';
+import { MAX_BATCH_TOKENS, type Contents, type OracleMemory } from './oracle.memory.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
 const WORD_BYTES = 4;
@@ -11,7 +11,32 @@ const MAP_READ = 0x0001;
 const COPY_DST = 0x0008;
 const STORAGE = 0x0080;
 
-export class GpuMemory implements OracleMemory {
+/** Memory by its layout, made once: compiling the kernels takes longer than a program. */
+export class GpuMemories implements Disposable {
+  readonly #device: GPUDevice;
+  readonly #options: WebGpuCacheOptions;
+  readonly #made = new Map<string, GpuMemory>();
+
+  constructor(device: GPUDevice, options: WebGpuCacheOptions) {
+    this.#device = device;
+    this.#options = options;
+  }
+
+  async get(kv: KvCacheManager): Promise<GpuMemory> {
+    const key = JSON.stringify(kv.layout);
+    const known = this.#made.get(key);
+    if (known !== undefined) return known;
+    const memory = await GpuMemory.create(this.#device, kv, this.#options);
+    this.#made.set(key, memory);
+    return memory;
+  }
+
+  [Symbol.dispose](): void {
+    for (const memory of this.#made.values()) memory[Symbol.dispose]();
+  }
+}
+
+class GpuMemory implements OracleMemory, Disposable {
   readonly cache: WebGpuCache;
   readonly #attention: WebGpuAttention;
   /** The activations of one plane each. */
@@ -22,18 +47,17 @@ export class GpuMemory implements OracleMemory {
   static async create(
     device: GPUDevice,
     kv: KvCacheManager,
-    maxBatchTokens: number,
     options: WebGpuCacheOptions,
   ): Promise<GpuMemory> {
     const cache = await WebGpuCache.create(device, kv, options);
     const attention = await WebGpuAttention.create(cache, { queryHeads: MODEL.kvHeads });
-    return new GpuMemory(cache, attention, maxBatchTokens);
+    return new GpuMemory(cache, attention);
   }
 
-  private constructor(cache: WebGpuCache, attention: WebGpuAttention, maxBatchTokens: number) {
+  private constructor(cache: WebGpuCache, attention: WebGpuAttention) {
     this.cache = cache;
     this.#attention = attention;
-    const size = maxBatchTokens * WIDTH * WORD_BYTES;
+    const size = MAX_BATCH_TOKENS * WIDTH * WORD_BYTES;
     this.#activations = Array.from({ length: PLANES }, () =>
       cache.device.createBuffer({ size, usage: STORAGE | COPY_DST }),
     );

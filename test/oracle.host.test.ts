@@ -8,7 +8,7 @@ describe('the payload oracle over host memory', () => {
   const make: MakeMemory = (kv) => Promise.resolve(new HostMemory(kv));
 
   it(`finds every sequence's keys and values after any operations (${replay})`, async () => {
-    await runPrograms('host', 20_000, make);
+    await runPrograms('host', 150_000, make);
   });
 
   itKeepsEveryToken(make);

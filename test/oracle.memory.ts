@@ -5,6 +5,9 @@ import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
+/** The most tokens that a step of the oracle has. */
+export const MAX_BATCH_TOKENS = 64;
+
 /** All planes of both tiers, in the order of the layout. */
 export interface Contents {
   readonly device: readonly Float32Array[];
@@ -13,26 +16,13 @@ export interface Contents {
   readonly table: Int32Array | undefined;
 }
 
-export interface OracleMemory extends Disposable {
+export interface OracleMemory {
   readonly cache: BlockCache;
   /** The forward pass of the step executed last: writes each query token's keys and values into its slot. */
   write(attention: Attention, prefixes: readonly Prefix[]): void;
   /** Fills slots of the device tier with NaN. */
   poisonSlots(first: number, count: number): void;
   read(): Promise<Contents>;
-}
-
-/** Fills a block with NaN. */
-export async function poisonBlock(memory: OracleMemory, block: number, tier: Tier): Promise<void> {
-  const { blockSize } = memory.cache.layout;
-  if (tier === 'device') {
-    memory.poisonSlots(block * blockSize, blockSize);
-    return;
-  }
-  const nan = new Uint8Array(blockSize * WIDTH * 4).fill(0xff);
-  for (let plane = 0; plane < PLANES; plane++) {
-    await memory.cache.writeBlock(0, plane, block, nan, tier);
-  }
 }
 
 export class HostMemory implements OracleMemory {
@@ -67,9 +57,5 @@ export class HostMemory implements OracleMemory {
   /** The memory itself, no copy. */
   read(): Promise<Contents> {
     return Promise.resolve(this.#contents);
-  }
-
-  [Symbol.dispose](): void {
-    this.cache.destroy();
   }
 }

@@ -3,11 +3,17 @@
  * The seed is printed on failure and taken back from PAGEDKV_SEED; PAGEDKV_OPS says how many operations to do
  * in all, and PAGEDKV_FIRST which program to begin with.
  */
-import { KvCacheManager, type KvCacheManagerOptions } from '../src/index.js';
+import { KvCacheManager } from '../src/index.js';
 import { Random, seed } from './device.random.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { Oracle } from './oracle.js';
-import { MODEL } from './oracle.payload.js';
+import {
+  oneIn,
+  RandomPrompts,
+  randomLayout,
+  randomLimits,
+  type ProgramOptions,
+} from './oracle.random.js';
 import type { Moving, Planned, Tracked, Wanted } from './oracle.state.js';
 
 const OPERATIONS_EACH = 200;
@@ -35,38 +41,23 @@ const WEIGHTS = {
 type Operation = keyof typeof WEIGHTS;
 const NEEDED: readonly Operation[] = ['open', 'schedule', 'execute', 'commit', 'close'];
 
-/** Limits are always given, so that what is random is known. */
-export type ProgramOptions = KvCacheManagerOptions &
-  Required<
-    Pick<
-      KvCacheManagerOptions,
-      | 'blockSize'
-      | 'maxSequences'
-      | 'maxSequenceTokens'
-      | 'maxBatchSequences'
-      | 'maxBatchTokens'
-      | 'maxOpenSteps'
-    >
-  >;
+export type MakeMemory = (kv: KvCacheManager) => Promise<OracleMemory>;
 
-export type MakeMemory = (
-  kv: KvCacheManager,
-  options: Pick<ProgramOptions, 'maxBatchTokens'>,
-) => Promise<OracleMemory>;
-
-/** `name` tells the streams of random numbers apart. */
+/** `name` tells the streams of random numbers apart; programs take `layouts` layouts of memory in turns. */
 export async function runPrograms(
   name: string,
   operations: number,
   make: MakeMemory,
+  layouts = Infinity,
 ): Promise<void> {
   const total = Number(process.env.PAGEDKV_OPS ?? operations);
   const first = Number(process.env.PAGEDKV_FIRST ?? 0);
   for (let i = first; i * OPERATIONS_EACH < total; i++) {
     const random = new Random(`${name} ${i}`);
-    const options = randomOptions(random);
+    const layout = randomLayout(new Random(`${name} layout ${i % layouts}`));
+    const options = { ...layout, ...randomLimits(random, layout) };
     const kv = new KvCacheManager(options);
-    using oracle = await Oracle.create(kv, await make(kv, options));
+    using oracle = await Oracle.create(kv, await make(kv));
     const program = new Program(random, options, oracle);
     try {
       await program.run();
@@ -80,31 +71,6 @@ export async function runPrograms(
   }
 }
 
-function randomOptions(random: Random): ProgramOptions {
-  const blockSize = random.integer(1, oneIn(random, 3) ? 16 : 6);
-  const most = oneIn(random, 2) ? 6 : 16;
-  const maxSequences = random.integer(2, 8);
-  const cells = random.integer(2, 9);
-  return {
-    model: MODEL,
-    blockSize,
-    device: { blocks: random.integer(3, most) },
-    ...(oneIn(random, 4) ? {} : { host: { blocks: random.integer(1, most) } }),
-    maxSequences,
-    maxSequenceTokens: blockSize * cells - random.integer(0, blockSize - 1),
-    maxBatchSequences: random.integer(1, Math.min(4, maxSequences)),
-    maxBatchTokens: random.integer(blockSize, 64),
-    maxOpenSteps: random.integer(1, 3),
-    maxStepTransfers: oneIn(random, 4) ? cells : 64,
-    minPartialTokens: oneIn(random, 2) ? 1 : random.integer(1, blockSize),
-    alwaysWrites: oneIn(random, 4),
-  };
-}
-
-function oneIn(random: Random, chances: number): boolean {
-  return random.integer(1, chances) === 1;
-}
-
 class Program {
   readonly log: string[] = [];
   readonly #random: Random;
@@ -114,9 +80,7 @@ class Program {
   readonly #hasFailures: boolean;
   readonly #hasCounts: boolean;
   readonly #hasProbes: boolean;
-  readonly #alphabet: number;
-  /** Prompts of late, so that new ones start alike. */
-  readonly #seen: (readonly number[])[] = [];
+  readonly #prompts: RandomPrompts;
   /** What a sequence is to compute, as far as it is known. */
   readonly #plans = new Map<Tracked, readonly number[]>();
 
@@ -130,7 +94,7 @@ class Program {
     this.#hasFailures = this.#oneIn(2);
     this.#hasCounts = this.#oneIn(2);
     this.#hasProbes = this.#oneIn(2);
-    this.#alphabet = random.integer(1, 3);
+    this.#prompts = new RandomPrompts(random, options);
   }
 
   async run(): Promise<void> {
@@ -144,22 +108,28 @@ class Program {
   async #do(operation: Operation): Promise<void> {
     switch (operation) {
       case 'open':
-        return this.#open();
+        this.#open();
+        break;
       case 'schedule':
         this.#schedule();
-        return;
+        break;
       case 'execute':
-        return this.#execute();
+        await this.#execute();
+        break;
       case 'commit':
-        return this.#commit();
+        this.#commit();
+        break;
       case 'abort':
-        return this.#abort();
+        this.#abort();
+        break;
       case 'transfer':
-        return this.#transfer();
+        await this.#transfer();
+        break;
       case 'clear':
-        return this.#clear();
+        this.#clear();
+        break;
       default:
-        return this.#change(operation);
+        this.#change(operation);
     }
   }
 
@@ -189,7 +159,7 @@ class Program {
       this.#oracle.truncate(sequence, to);
     } else if (operation === 'drop') {
       this.#log(`drop ${sequence.number}`);
-      this.#plans.set(sequence, [...sequence.tokens, ...this.#tokens(1)]);
+      this.#plans.set(sequence, [...sequence.tokens, ...this.#prompts.tokens(1)]);
       this.#oracle.drop(sequence);
     } else if (operation === 'swap') {
       const transfer = this.#oracle.swapOut(sequence);
@@ -200,7 +170,7 @@ class Program {
 
   #open(): void {
     if (!this.#hasRoom()) return;
-    const prompt = this.#prompt();
+    const prompt = this.#prompts.next();
     const namespace = this.#oneIn(3) ? this.#random.pick(NAMESPACES) : '';
     const sequence = this.#oracle.open(prompt, namespace);
     this.#log(
@@ -219,7 +189,7 @@ class Program {
   }
 
   #resume(sequence: Tracked): void {
-    const prompt = this.#oneIn(2) ? this.#plans.get(sequence)! : this.#prompt();
+    const prompt = this.#oneIn(2) ? this.#plans.get(sequence)! : this.#prompts.next();
     if (prompt.length > this.#options.maxSequenceTokens) return;
     this.#oracle.resume(sequence, prompt);
     this.#log(`resume ${sequence.number}: ${prompt.join(' ')}, cached ${sequence.tokens.length}`);
@@ -261,9 +231,9 @@ class Program {
     const base = sequence.tokens.length + this.#oracle.pendingTokens(sequence);
     const rest = this.#plans.get(sequence)!.slice(base);
     const isNew = rest.length === 0 || this.#oneIn(10);
-    let tokens = isNew ? this.#tokens(this.#random.integer(1, 3)) : rest;
+    let tokens = isNew ? this.#prompts.tokens(this.#random.integer(1, 3)) : rest;
     if (this.#oneIn(4)) tokens = tokens.slice(0, this.#random.integer(1, tokens.length));
-    if (this.#oneIn(8)) tokens = [...tokens, ...this.#tokens(this.#options.blockSize)];
+    if (this.#oneIn(8)) tokens = [...tokens, ...this.#prompts.tokens(this.#options.blockSize)];
     return tokens.slice(0, this.#options.maxSequenceTokens - base);
   }
 
@@ -348,20 +318,6 @@ class Program {
       ...entries.map(({ sequence }) => sequence),
     ]);
     return occupied.size < this.#options.maxSequences;
-  }
-
-  #prompt(): readonly number[] {
-    const start = this.#seen.length > 0 && !this.#oneIn(4) ? this.#random.pick(this.#seen) : [];
-    const kept = start.slice(0, this.#random.integer(0, start.length));
-    const more = this.#tokens(this.#random.integer(1, this.#options.blockSize * 3));
-    const prompt = [...kept, ...more].slice(0, this.#options.maxSequenceTokens);
-    if (this.#seen.length < 8) this.#seen.push(prompt);
-    else this.#seen[this.#random.integer(0, 7)] = prompt;
-    return prompt;
-  }
-
-  #tokens(count: number): readonly number[] {
-    return Array.from({ length: count }, () => this.#random.integer(1, this.#alphabet));
   }
 
   #pickOperation(): Operation {

@@ -81,7 +81,9 @@ export function freshBlocks(step: Planned, blockSize: number): number[] {
     .map(({ slot }) => slot / blockSize);
 }
 
-/** One column of a list of records. */
-export function column(records: Uint32Array, stride: number, index: number): number[] {
-  return [...records].filter((_, at) => at % stride === index);
+/** Lets the entry's sequence have the first `length` of its tokens, those given to this entry included. */
+export function setHistory({ sequence, tokens, base, prefixes }: Entry, length: number): void {
+  const kept = sequence.tokens.slice(0, Math.min(length, base));
+  sequence.tokens = [...kept, ...tokens.slice(0, length - kept.length)];
+  sequence.prefixes = prefixes.slice(0, length);
 }

@@ -12,13 +12,13 @@
 import assert from 'node:assert/strict';
 import { PagedKvError, type Batch, type KvCacheManager } from '../src/index.js';
 import type { Executable, Moves } from '../src/plan.js';
-import { poisonBlock, type OracleMemory } from './oracle.memory.js';
+import type { OracleMemory } from './oracle.memory.js';
 import { emptyPrefix, extend, type Prefix } from './oracle.payload.js';
+import { freeBlocks, poisonAll, poisonFresh, poisonTargets, spoil } from './oracle.poison.js';
 import { ReadBack } from './oracle.readback.js';
 import {
-  column,
-  freshBlocks,
   queryTokens,
+  setHistory,
   type Entry,
   type Moving,
   type Planned,
@@ -50,9 +50,7 @@ export class Oracle implements Disposable {
   #poisonedAt = -1;
 
   static async create(kv: KvCacheManager, memory: OracleMemory): Promise<Oracle> {
-    const { deviceBlocks, hostBlocks } = kv.layout.groups[0]!;
-    for (let block = 0; block < deviceBlocks; block++) await poisonBlock(memory, block, 'device');
-    for (let block = 0; block < hostBlocks; block++) await poisonBlock(memory, block, 'host');
+    await poisonAll(memory);
     return new Oracle(kv, memory);
   }
 
@@ -64,7 +62,6 @@ export class Oracle implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.memory[Symbol.dispose]();
     this.kv.close();
   }
 
@@ -181,13 +178,13 @@ export class Oracle implements Disposable {
 
   /** `meanwhile` runs while the device is at work. */
   async execute(step: Planned, meanwhile?: () => void): Promise<void> {
-    await this.#poisonTargets(step);
+    await poisonTargets(this.memory, step.moves);
     const running = this.memory.cache.execute(step.handle);
     meanwhile?.();
     await running;
     this.#changes += 1;
     step.stage = 'executed';
-    for (const block of this.#freshBlocks(step)) await poisonBlock(this.memory, block, 'device');
+    await poisonFresh(this.memory, step);
     const query = [...queryTokens(step)];
     step.written = query.map(({ slot }) => slot).filter((slot) => slot >= 0);
     this.memory.write(
@@ -201,16 +198,7 @@ export class Oracle implements Disposable {
   /** A device that fails may have overwritten whatever it was to write. */
   async failToExecute(step: Planned): Promise<void> {
     step.handle.beginExecute();
-    for (const block of column(step.moves.offloads, 3, 2)) {
-      await poisonBlock(this.memory, block, 'host');
-    }
-    const { onboards, copies } = step.moves;
-    const targets = [
-      ...column(onboards, 3, 2),
-      ...column(copies, 4, 2),
-      ...this.#freshBlocks(step),
-    ];
-    for (const block of targets) await poisonBlock(this.memory, block, 'device');
+    await spoil(this.memory, step);
     step.handle.endExecute(false);
     this.#changes += 1;
     step.stage = 'failed';
@@ -272,9 +260,7 @@ export class Oracle implements Disposable {
   /** `early`: the bytes are copied now, else when it ends. */
   async beginTransfer(transfer: Moving, early: boolean): Promise<void> {
     const { handle } = transfer;
-    for (const block of column(handle.moves.offloads, 3, 2)) {
-      await poisonBlock(this.memory, block, 'host');
-    }
+    await poisonTargets(this.memory, handle.moves);
     transfer.isEarly = early;
     transfer.isBegun = true;
     if (early) await this.#execute(handle.moves, () => handle.beginExecute());
@@ -409,42 +395,16 @@ export class Oracle implements Disposable {
     return entry;
   }
 
-  #freshBlocks(step: Planned): number[] {
-    return freshBlocks(step, this.kv.layout.blockSize);
-  }
-
-  /** A target that is no source of the same step holds nothing that matters. */
-  async #poisonTargets({ moves }: Planned): Promise<void> {
-    const { offloads, onboards, copies } = moves;
-    const sources = new Set([...column(offloads, 3, 1), ...column(copies, 4, 1)]);
-    for (const block of [...column(onboards, 3, 2), ...column(copies, 4, 2)]) {
-      if (!sources.has(block)) await poisonBlock(this.memory, block, 'device');
-    }
-    const read = new Set(column(onboards, 3, 1));
-    for (const block of column(offloads, 3, 2)) {
-      // Else a device that stages both directions at once could not execute the plan.
-      assert(!read.has(block), 'a host block is written and read by the same step');
-      await poisonBlock(this.memory, block, 'host');
-    }
-  }
-
   /** Where nothing is cached nor under way, a block that no row names is nobody's. */
   #poisonFree(table: Int32Array): void {
     if (this.steps.length > 0 || this.transfers.length > 0) return;
     if (this.#poisonedAt === this.#changes) return;
     this.#poisonedAt = this.#changes;
     if (this.kv.stats().device.cached > 0) return;
-    const { blockSize, maxBlocksPerSequence, groups } = this.kv.layout;
-    const free = new Set(Array(groups[0]!.deviceBlocks).keys());
-    for (const { handle, row, hasRow, tokens } of this.sequences) {
-      if (handle.state === 'dropped') continue;
-      if (row === undefined || !hasRow) return;
-      // One cell more: a sequence may hold a cached block whose tokens it has yet to be given.
-      const begin = row * maxBlocksPerSequence;
-      const end = begin + Math.min(maxBlocksPerSequence, Math.floor(tokens.length / blockSize) + 1);
-      for (const block of table.subarray(begin, end)) free.delete(block);
+    const { blockSize } = this.kv.layout;
+    for (const block of freeBlocks(this.kv.layout, this.sequences, table) ?? []) {
+      this.memory.poisonSlots(block * blockSize, blockSize);
     }
-    for (const block of free) this.memory.poisonSlots(block * blockSize, blockSize);
     this.#readBack.forget();
   }
 
@@ -465,13 +425,6 @@ export class Oracle implements Disposable {
       if (entry.skipped > 0) setHistory(entry, entry.base);
     }
   }
-}
-
-/** Lets the entry's sequence have the first `length` of its tokens, those given to this entry included. */
-function setHistory({ sequence, tokens, base, prefixes }: Entry, length: number): void {
-  const kept = sequence.tokens.slice(0, Math.min(length, base));
-  sequence.tokens = [...kept, ...tokens.slice(0, length - kept.length)];
-  sequence.prefixes = prefixes.slice(0, length);
 }
 
 /** Whether the manager says so. */

@@ -1,18 +1,21 @@
-import { describe, it } from 'vitest';
+import { afterAll, describe, it } from 'vitest';
 import { describeOnGpu } from './device.gpu.js';
 import { replay } from './device.random.js';
-import { GpuMemory } from './oracle.gpu.js';
+import { GpuMemories } from './oracle.gpu.js';
 import { runPrograms, type MakeMemory } from './oracle.program.js';
 import { itKeepsEveryToken } from './oracle.scenarios.js';
 
 await describeOnGpu('the payload oracle over memory on a GPU', (device) => {
   describe.each(['kernel', 'copies'] as const)('that moves blocks by %s', (moves) => {
-    /** A staging buffer so small that larger transfers take several pieces. */
-    const make: MakeMemory = (kv, { maxBatchTokens }) =>
-      GpuMemory.create(device, kv, maxBatchTokens, { moves, stagingBytes: 5000 });
+    // Staging buffers so small that larger transfers take several pieces.
+    const memories = new GpuMemories(device, { moves, stagingBytes: 5000 });
+    const make: MakeMemory = (kv) => memories.get(kv);
+    afterAll(() => {
+      memories[Symbol.dispose]();
+    });
 
     it(`finds every sequence's keys and values after any operations (${replay})`, async () => {
-      await runPrograms(`GPU ${moves}`, 2000, make);
+      await runPrograms(`GPU ${moves}`, 6000, make, 3);
     });
 
     itKeepsEveryToken(make);

@@ -243,23 +243,30 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const
     const Token* query = block_at(position);
     const auto limit =
         static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
-    // Down the treap: the longest common prefix is met on the way, for it is a neighbour of the
-    // query.
+    // Down the treap to where the query would stand: its neighbours there share the longest prefix with it.
     RunId node = runs_[match.run].child;
     RunId exact = kNone;
+    RunId neighbours[2] = {kNone, kNone};
+    std::uint32_t shared[2] = {0, 0};
     if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
     while (node != kNone) {
       const Run& run = runs_[node];
       const Token* tokens = TokensOf(node, 0);
       const std::uint32_t common = CommonTokens(query, tokens, limit);
-      if (common > match.part && Visible(node) > 0) {
-        match.part = common;
-        match.part_run = node;
-        match.part_index = 0;
+      if (common == block_size_) {
+        exact = node;
+        break;
       }
-      if (common == block_size_) exact = node;
-      if (common == limit) break;
-      node = query[common] < tokens[common] ? run.left : run.right;
+      const bool after = common < limit && query[common] > tokens[common];
+      neighbours[after ? 0 : 1] = node;
+      shared[after ? 0 : 1] = common;
+      node = after ? run.right : run.left;
+    }
+    for (const int side : {0, 1}) {
+      if (exact != kNone || shared[side] <= match.part || Visible(neighbours[side]) == 0) continue;
+      match.part = shared[side];
+      match.part_run = neighbours[side];
+      match.part_index = 0;
     }
     if (exact == kNone || Visible(exact) == 0) break;
 

@@ -123,6 +123,11 @@ std::uint32_t SimulatedDevice::PendingTokens(SequenceId sequence) const {
   return static_cast<std::uint32_t>(tokens);
 }
 
+bool SimulatedDevice::IsHostEmpty() const {
+  const TierStats host = manager_->GetStats().host;
+  return host.free == host.total;
+}
+
 std::vector<SequenceId> SimulatedDevice::OpenSequences() const {
   std::vector<SequenceId> open;
   for (SequenceId id = 0; id < sequences_.size(); ++id) {

@@ -137,7 +137,7 @@ SimulatedDevice::Opened SimulatedDevice::Adopt(const Manager::OpenResult& result
 SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
                                                  std::string_view name_space) {
   const Manager::LookupResult hit = Lookup(tokens, name_space);
-  const bool is_on_device = IsOnDevice(tokens, name_space);
+  const bool is_on_device = IsHostEmpty();
   const Opened opened = Adopt(manager_->Open(tokens, name_space), Digest());
   if (opened.status != Status::kOk) return opened;
   CHECK(opened.cached < tokens.size());
@@ -151,12 +151,6 @@ SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
   sequence.was_on_host = !is_on_device;
   Check();
   return opened;
-}
-
-// Whether no part of the hit, its last token counted, is on the host.
-bool SimulatedDevice::IsOnDevice(const TokenList& tokens, std::string_view name_space) {
-  static const TokenList kNever = {0xFFFFFFFFu};
-  return Lookup(Join(tokens, kNever), name_space).host_tokens == 0;
 }
 
 SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_t at) {
@@ -188,7 +182,7 @@ bool SimulatedDevice::HadRow(SequenceId id) const {
 
 SimulatedDevice::Opened SimulatedDevice::TryResume(SequenceId id, const TokenList& tokens) {
   const std::uint64_t before = Digest();
-  const bool is_on_device = IsOnDevice(tokens, sequences_[id].name_space);
+  const bool is_on_device = IsHostEmpty();
   const Manager::OpenResult result = manager_->Resume(sequences_[id].handle, tokens);
   if (result.status != Status::kOk) return {.status = Failed(result.status, before)};
   ++changes_;

@@ -202,7 +202,7 @@ class SimulatedDevice {
   void AppendHistory(Step& step);
   void SetHistory(const StepEntry& entry, std::size_t length);
   bool HadRow(SequenceId id) const;
-  bool IsOnDevice(const TokenList& tokens, std::string_view name_space);
+  bool IsHostEmpty() const;
   void CloseStep(StepId step);
   bool DependsOn(StepId later, const std::vector<StepId>& ended, bool counts_blocks) const;
   void ForgetWritten(Step& step);

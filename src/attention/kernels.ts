@@ -12,11 +12,24 @@ export interface KernelShape extends AttentionShape {
   readonly offsets: ListOffsets;
   /** Tokens that the second dimension of a dispatch counts; the third continues. */
   readonly tokensPerRow: number;
+  /** Invocations of a workgroup that attends, and keys that it looks at in one go. */
+  readonly workgroup: number;
 }
 
 export const WRITE_WORKGROUP = 64;
-/** Invocations of a workgroup that attends, and keys that it looks at in one go. */
-export const ATTEND_WORKGROUP = 128;
+/** The most invocations of a workgroup that attends: each sums at most one vector of a head. */
+export const MAX_ATTEND_WORKGROUP = 128;
+
+/**
+ * Invocations of a workgroup that attends. A GPU runs them at once; a software adapter runs them one after
+ * the other and pays for each at every barrier, so there it is the fewest that the head allows.
+ */
+export function attendWorkgroup(headDim: number, isSoftware: boolean): number {
+  if (!isSoftware) return MAX_ATTEND_WORKGROUP;
+  let invocations = 16;
+  while (invocations < headDim / vectorWidth(headDim)) invocations *= 2;
+  return invocations;
+}
 
 /** Workgroups that write one token's keys and values. */
 export function writeWorkgroups(shape: AttentionShape): number {
@@ -83,7 +96,7 @@ export function attendShader(shape: KernelShape): string {
 @group(1) @binding(0) var<storage, read> query: array<${given.stored}>;
 @group(1) @binding(1) var<storage, read_write> output: array<${given.stored}>;
 
-const threads = ${ATTEND_WORKGROUP}u;
+const threads = ${shape.workgroup}u;
 const vectors = ${vectors}u;
 /** Shares that the keys of a turn are dealt into when values are summed. */
 const shares = threads / vectors;
@@ -117,7 +130,7 @@ fn slotOf(row: u32, position: u32) -> u32 {
   return block * blockSize + position % blockSize;
 }
 
-@compute @workgroup_size(${ATTEND_WORKGROUP})
+@compute @workgroup_size(${shape.workgroup})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) thread: u32) {
   let token = id.z * ${shape.tokensPerRow}u + id.y;
   if (token >= u32(lists[${offsets.tokens}])) { return; }

@@ -1,13 +1,15 @@
 /// <reference types="@webgpu/types" />
 /** Attention over paged KV memory on a GPU: encodes the kernels into the engine's own passes. */
+import { isSoftware } from '../device/adapter.js';
 import { PagedKvError } from '../errors.js';
 import type { WebGpuCache } from '../device/webgpu.js';
 import type { DType } from '../plan.js';
 import { BindGroupCache } from './bind-groups.js';
 import { vectorWidth } from './elements.js';
 import {
-  ATTEND_WORKGROUP,
   attendShader,
+  attendWorkgroup,
+  MAX_ATTEND_WORKGROUP,
   writeShader,
   writeWorkgroups,
   type KernelShape,
@@ -63,6 +65,7 @@ export class WebGpuAttention {
       maxBlocksPerSequence,
       offsets: cache.tables.offsets,
       tokensPerRow: cache.device.limits.maxComputeWorkgroupsPerDimension,
+      workgroup: attendWorkgroup(shape.headDim, isSoftware(cache.device.adapterInfo)),
     };
     const [write, attend] = await Promise.all([
       compile(cache.device, 'write', writeShader(kernel)),
@@ -170,7 +173,7 @@ function compile(device: GPUDevice, name: string, code: string): Promise<GPUComp
 
 /** Every vector of a head must have an invocation. */
 function checkHead(headDim: number): void {
-  const longest = ATTEND_WORKGROUP * vectorWidth(headDim);
+  const longest = MAX_ATTEND_WORKGROUP * vectorWidth(headDim);
   if (headDim <= longest) return;
   throw new PagedKvError(
     'ATTENTION_SHAPE',

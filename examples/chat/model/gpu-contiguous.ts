@@ -1,14 +1,13 @@
 /** Attention over one contiguous cache a lane, on WebGPU. Its kernels know no block table. */
-import { ATTEND_WORKGROUP } from '../../../src/attention/kernels.js';
+import { attendWorkgroup } from '../../../src/attention/kernels.js';
+import { isSoftware } from '../../../src/device/adapter.js';
 import type { ModelConfig } from './config.js';
 import type { ContiguousEngine, EngineLimits, Logits, Pass } from './engine.js';
 import { GpuModel } from './gpu-model.js';
 import type { Weights } from './weights.js';
 
 const storeWorkgroup = 32;
-const attendWorkgroup = 4;
-/** Positions that are weighed together, as many as by the paged kernel. */
-const tile = ATTEND_WORKGROUP;
+const headsPerWorkgroup = 4;
 
 export class GpuContiguousEngine implements ContiguousEngine {
   readonly #device: GPUDevice;
@@ -33,7 +32,9 @@ export class GpuContiguousEngine implements ContiguousEngine {
     this.#model = new GpuModel(device, config, weights, limits);
     this.#places = this.#buffer(limits.passTokens * 2);
     this.#store = pipelineOf(device, storeKernel(config, limits.sequenceTokens));
-    this.#attend = pipelineOf(device, attendKernel(config, limits.sequenceTokens));
+    // Positions that are weighed together: as many as by the paged kernel.
+    const tile = attendWorkgroup(config.headDim, isSoftware(device.adapterInfo));
+    this.#attend = pipelineOf(device, attendKernel(config, limits.sequenceTokens, tile));
 
     const { queries, keys, values, attended } = this.#model.rows;
     const plane = (): GPUBuffer =>
@@ -70,7 +71,7 @@ export class GpuContiguousEngine implements ContiguousEngine {
       compute.dispatchWorkgroups(Math.ceil((kvHeads * headDim) / 4 / storeWorkgroup), tokens);
       compute.setPipeline(this.#attend);
       compute.setBindGroup(0, attend);
-      compute.dispatchWorkgroups(Math.ceil((heads * tokens) / attendWorkgroup));
+      compute.dispatchWorkgroups(Math.ceil((heads * tokens) / headsPerWorkgroup));
     });
   }
 
@@ -128,7 +129,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
  * parts as the paged kernel has invocations, and are put together in its order: reading the same numbers,
  * both come to the same bits, though nothing else of them is alike.
  */
-function attendKernel({ heads, kvHeads, headDim }: ModelConfig, laneTokens: number): string {
+function attendKernel(
+  { heads, kvHeads, headDim }: ModelConfig,
+  laneTokens: number,
+  tile: number,
+): string {
   return /* wgsl */ `
 @group(0) @binding(0) var<storage, read> places: array<vec2u>;
 @group(0) @binding(1) var<storage, read> queries: array<vec4f>;
@@ -144,7 +149,7 @@ const shares = tile / quads;
 const laneWidth = ${(kvHeads * headDim) / 4}u;
 const scale = f32(${Math.fround(1 / Math.sqrt(headDim))});
 
-@compute @workgroup_size(${attendWorkgroup})
+@compute @workgroup_size(${headsPerWorkgroup})
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let head = id.x % heads;
   let token = id.x / heads;
