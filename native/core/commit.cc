@@ -35,7 +35,7 @@ void Manager::State::Begin(std::uint32_t slot) {
   steps[slot].state = StepState::kExecuting;
   for (std::uint64_t number = claim_back; number > claim_front; --number) {
     if (ClaimAt(number - 1).step != slot) continue;
-    FinalizeClaims(number);
+    FinalizeClaims(number, slot);
     break;
   }
 }
@@ -437,6 +437,7 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
   if (entry.update_begin != kNone) MarkDirty(id, entry.update_begin, entry.update_end);
   const bool rewritten = (entry.flags & kEntryCopied) != 0 || entry.old_run != kNone;
   if (rewritten && sequence.resident) FillRow(id);
+  if (sequence.planned == 0 && index.IsDetached(sequence.run)) BeginAnew(id);  // cleared meanwhile
   TellSequence(id);
 }
 

@@ -87,14 +87,24 @@ bool Manager::State::ClaimDevice(std::uint32_t slot) {
   return true;
 }
 
+// Takes over a claim that an aborted step left behind.
+bool Manager::State::AdoptClaim(std::uint32_t slot) {
+  if (orphans == 0) return false;
+  for (std::uint64_t number = claim_front; number < claim_back; ++number) {
+    Claim& claim = ClaimAt(number);
+    if (claim.step != kNone || claim.host) continue;
+    claim.step = slot;
+    orphans--;
+    for (std::uint32_t group = 0; group < groups; ++group) spare_claims[group].push_back(number);
+    return true;
+  }
+  return false;
+}
+
 bool Manager::State::TakeSet(std::uint32_t slot, BlockId* set) {
   for (std::uint32_t group = 0; group < groups; ++group) {
     while (pools[group].device_free() == 0 && spare_claims[group].empty()) {
-      if (claim_front != claim_back && ClaimAt(claim_front).step == kNone) {
-        FinalizeClaims(claim_front + 1);
-      } else if (!ClaimDevice(slot)) {
-        return false;
-      }
+      if (!AdoptClaim(slot) && !ClaimDevice(slot)) return false;
     }
   }
   for (std::uint32_t group = 0; group < groups; ++group) {
@@ -114,6 +124,7 @@ bool Manager::State::TakeSet(std::uint32_t slot, BlockId* set) {
 void Manager::State::UnclaimBack() {
   const std::uint64_t number = --claim_back;
   const Claim& claim = ClaimAt(number);
+  if (claim.step == kNone) orphans--;
   if (claim.offloads) {
     for (std::uint32_t group = groups; group-- > 0;) {
       if ((claim.target_claimed >> group & 1u) == 0) pools[group].Give(ClaimTarget(number)[group]);
@@ -144,6 +155,7 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
       }
     }
     claim.step = kNone;
+    orphans++;
     claim.offloads = false;
     claim.target_claimed = 0;
     claim.used_groups = 0;
@@ -151,25 +163,32 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
 }
 
 // The blocks of a claim leave the index: to the step that uses them, or to the free list.
-void Manager::State::HandOver(std::uint64_t number) {
+void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
   const Claim& claim = ClaimAt(number);
+  if (claim.step == kNone) orphans--;
   for (std::uint32_t group = 0; group < groups; ++group) {
     const BlockId block = ClaimSet(number)[group];
     if ((claim.used_groups >> group & 1u) == 0) {
       pools[group].set_state(block, BlockState::kPrivate);
       pools[group].Give(block);
-    } else {
-      pools[group].set_state(block, claim.host ? BlockState::kArriving : BlockState::kPrivate);
+      continue;
+    }
+    pools[group].set_state(block, claim.host ? BlockState::kArriving : BlockState::kPrivate);
+    if (claim.step == slot || claim.host) continue;
+    // Adopted by a step that is planned only: should it be aborted, there is no entry to go back to.
+    std::vector<BlockId>& sets = steps[claim.step].sets;
+    for (std::size_t i = group; i < sets.size(); i += groups) {
+      if (sets[i] == (block | kFromClaim)) sets[i] = block;
     }
   }
 }
 
-// Makes the claims before `end` true. Those on the host go first, as the others move into their
+// Makes the claims before `end` true, as `slot` executes. Those on the host go first, as the others move into their
 // room.
-void Manager::State::FinalizeClaims(std::uint64_t end) {
+void Manager::State::FinalizeClaims(std::uint64_t end, std::uint32_t slot) {
   const std::uint64_t front = claim_front;
   for (std::uint64_t number = front; number < end; ++number) {
-    if (ClaimAt(number).host) FinalizeDrop(number);
+    if (ClaimAt(number).host) FinalizeDrop(number, slot);
   }
   for (std::uint64_t number = front; number < end;) {
     const Claim& claim = ClaimAt(number);
@@ -179,22 +198,22 @@ void Manager::State::FinalizeClaims(std::uint64_t end) {
       continue;
     }
     if (!claim.offloads) {
-      FinalizeDrop(number);
+      FinalizeDrop(number, slot);
     } else {
       while (next < end &&
              (ClaimAt(next).host || (ClaimAt(next).run == claim.run && ClaimAt(next).offloads))) {
         next++;
       }
-      FinalizeMove(number, next);
+      FinalizeMove(number, next, slot);
     }
     number = next;
   }
   claim_front = end;
 }
 
-void Manager::State::FinalizeDrop(std::uint64_t number) {
+void Manager::State::FinalizeDrop(std::uint64_t number, std::uint32_t slot) {
   const RunId run = ClaimAt(number).run;
-  HandOver(number);
+  HandOver(number, slot);
   if (run == kNone) return;
   stats.evictions++;
   DropChildren(run);
@@ -206,7 +225,7 @@ void Manager::State::FinalizeDrop(std::uint64_t number) {
   }
 }
 
-void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end) {
+void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end, std::uint32_t slot) {
   const RunId run = ClaimAt(first).run;
   std::uint32_t count = 0;
   for (std::uint64_t number = first; number < end; ++number) count += ClaimAt(number).host ? 0 : 1;
@@ -225,7 +244,7 @@ void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end) {
   std::uint32_t entry = count;
   for (std::uint64_t number = first; number < end; ++number) {
     if (ClaimAt(number).host) continue;
-    HandOver(number);
+    HandOver(number, slot);
     --entry;
     for (std::uint32_t group = 0; group < groups; ++group) {
       const BlockId target = ClaimTarget(number)[group];

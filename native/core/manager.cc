@@ -69,7 +69,7 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
                                     config.max_batch_sequences * sizeof(StepEntry) +
                                     config.max_batch_tokens * sizeof(Token));
   bytes += std::uint64_t{config.max_sequences} *
-           (sizeof(Sequence) + 2 * (sizeof(Tail) + set) + config.block_size * sizeof(Token));
+           (sizeof(Sequence) + sizeof(Tail) + set + config.block_size * sizeof(Token));
   return bytes;
 }
 
@@ -87,8 +87,6 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       index(c, pools, Secret()),
       sequences(c.max_sequences),
       tail_tokens(ZeroedTokens(std::size_t{c.max_sequences} * c.block_size)),
-      tails(std::size_t{c.max_sequences} * 2),
-      tail_sets(tails.size() * groups),
       steps(c.max_open_steps),
       claims(ClaimsPerStep(c) * c.max_open_steps),
       claim_sets(claims.size() * groups),
@@ -99,10 +97,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
     sequences[id].generation = 1;
     free_sequences.push_back(id);
   }
-  for (TailId tail = static_cast<TailId>(tails.size()); tail-- > 0;) {
-    tails[tail].next_free = free_tail;
-    free_tail = tail;
-  }
+  ReserveTails(c.max_sequences);
   const std::size_t sets = SetsPerStep(c);
   for (Step& step : steps) {
     step.generation = 1;
@@ -271,6 +266,17 @@ void Manager::State::FillRow(SequenceId id) {
 }
 
 // --- Tails ---
+
+// A sequence has at most one tail, and so has a transfer.
+void Manager::State::ReserveTails(std::size_t count) {
+  if (count <= tails.size()) return;
+  tail_sets.resize(count * groups);
+  tails.reserve(count);
+  while (tails.size() < count) {
+    tails.emplace_back().next_free = free_tail;
+    free_tail = static_cast<TailId>(tails.size() - 1);
+  }
+}
 
 TailId Manager::State::NewTail(const BlockId* set, std::uint32_t used, std::uint32_t active) {
   const TailId id = free_tail;
@@ -632,7 +638,6 @@ void Manager::State::ClearRoot(RunId root) {
     const Sequence& sequence = sequences[id];
     if (sequence.state == SequenceState::kClosed || sequence.planned > 0) continue;
     if (RootOf(sequence.run) != root) continue;
-    if (sequence.blocks > 0) MoveHold(id, 0);  // the source of a match that it has no token of
     BeginAnew(id);
     if (!root_names.contains(root)) return;
   }
@@ -642,8 +647,9 @@ void Manager::State::ClearRoot(RunId root) {
 // name now.
 void Manager::State::BeginAnew(SequenceId id) {
   Sequence& sequence = sequences[id];
+  if (!index.IsDetached(sequence.run)) return;
+  if (sequence.blocks > 0) MoveHold(id, 0);  // the source of a match that it has no token of
   const RunId cleared = sequence.run;
-  if (!index.IsDetached(cleared)) return;
   const RunId root = MakeRoot(root_names.at(cleared));
   if (root == kNone) return;
   index.Acquire(root, KindOf(sequence));

@@ -71,6 +71,7 @@ struct Manager::State {
   void MarkDirty(SequenceId id, std::uint32_t begin, std::uint32_t end);
 
   // --- Tails ---
+  void ReserveTails(std::size_t count);
   TailId NewTail(const BlockId* set, std::uint32_t used, std::uint32_t active);
   void ReleaseTail(TailId tail, bool active);
   void LeaveTail(SequenceId id);
@@ -90,16 +91,17 @@ struct Manager::State {
   BlockId* ClaimTarget(std::uint64_t number) {
     return &claim_targets[number % claims.size() * groups];
   }
+  bool AdoptClaim(std::uint32_t slot);
   bool TakeSet(std::uint32_t slot, BlockId* set);
   bool ClaimDevice(std::uint32_t slot);
   bool ClaimTargetSet(std::uint32_t slot, BlockId* target, std::uint8_t& claimed);
   std::uint64_t PushClaim(RunId run, std::uint32_t slot, bool host);
   void UnclaimBack();
   void AbandonClaims(std::uint32_t slot);
-  void FinalizeClaims(std::uint64_t end);
-  void FinalizeDrop(std::uint64_t number);
-  void FinalizeMove(std::uint64_t first, std::uint64_t end);
-  void HandOver(std::uint64_t number);
+  void FinalizeClaims(std::uint64_t end, std::uint32_t slot);
+  void FinalizeDrop(std::uint64_t number, std::uint32_t slot);
+  void FinalizeMove(std::uint64_t first, std::uint64_t end, std::uint32_t slot);
+  void HandOver(std::uint64_t number, std::uint32_t slot);
   void Dethrone(RunId run);
   void DethroneFirstEntry(RunId run);
   void DropLastEntry(RunId run);
@@ -222,6 +224,7 @@ struct Manager::State {
   std::uint64_t claim_back = 0;
   std::vector<std::vector<std::uint64_t>>
       spare_claims;  // per group: claims of this schedule with an unused block
+  std::uint32_t orphans = 0;  // claims of no step
   std::uint32_t batch_mark = 0;
   Status plan_status = Status::kOk;  // why the last plan failed
   std::vector<RunId> path;           // scratch

@@ -503,7 +503,7 @@ void PrefixIndex::UndoAcquire(RunId id, HoldKind kind) {
   bool restores = true;
   for (; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
     if (runs_[id].parent == kNone) break;
-    restores = restores && runs_[id].stamp != kUsedSince;
+    if (ListFor(runs_[id]) != kNoList) restores = restores && runs_[id].stamp != kUsedSince;
     if (runs_[id].list != kNoList) Unlist(id);
     Enlist(id, restores);
   }

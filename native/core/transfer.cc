@@ -42,6 +42,8 @@ bool Manager::State::CanMove(RunId id, bool child_moves) const {
 
 Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
   Sequence& sequence = sequences[id];
+  ReserveTails(config.max_sequences + transfers.size() + 1);
+  transfers.reserve(transfers.size() + 1);
   ResolveTail(id);
   const bool was_active = sequence.state == SequenceState::kActive;
   path.clear();

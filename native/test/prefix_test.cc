@@ -300,6 +300,19 @@ TEST("a step that was open during clear publishes nothing") {
   device.CloseAll();
 }
 
+TEST("a step undone after clear does not give its sequence back what was cleared") {
+  SimulatedDevice device(Pool(64));
+  device.Cache(Text(1, 16), "one");
+  const SequenceId chat = device.Open(Text(1, 1), "one");  // holds the block, and no token of it
+  const StepId step = device.Schedule({{chat, Text(1, 1)}});
+  device.Clear("one");
+  device.Abort(step);
+  const StepId again = device.Schedule({{chat, Text(1, 1)}});
+  CHECK(device.Slots(again)[0] != kNone);
+  device.Commit(again);
+  device.CloseAll();
+}
+
 TEST("after clear the same prompt is computed and cached anew") {
   SimulatedDevice device(Pool(64));
   const SequenceId old = device.Chat(Text(1, 40), "one");

@@ -335,7 +335,7 @@ class Program {
     if (device_.IsInStep(id)) must.insert(Status::kSequenceInStep);
     const auto preempted = device_.TryPreempt(id, mode);
     Statuses may = AgainstTransfer(id);
-    if (is_swap) may.insert(Status::kOutOfBlocks);
+    if (is_swap) may.merge(Statuses{Status::kOutOfBlocks, Status::kTooManyTransfers});
     CheckStatus(preempted.status, must, may);
     if (preempted.status == Status::kOutOfBlocks) {
       CHECK(preempted.shortage.needed > preempted.shortage.free);

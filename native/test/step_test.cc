@@ -433,6 +433,22 @@ TEST("a block that an open step reads is not copied away before that step has en
   device.CloseAll();
 }
 
+TEST("claims that an abort left behind a later step do not make the next schedule leave a trace") {
+  SimulatedDevice device(Pool(4));
+  device.Cache(Text(1, 64));
+  const StepId one = device.Schedule({{device.Open(Text(2, 1)), Text(2, 1)}});
+  const StepId two = device.Schedule({{device.Open(Text(3, 1)), Text(3, 1)}});
+  device.Abort(one);
+  const SequenceId chat = device.Open(Text(4, 64));
+  const std::uint64_t digest = device.Digest();
+  CHECK_EQ(device.TrySchedule({{chat, Text(4, 64)}}).status, Status::kOutOfBlocks);
+  device.Abort(device.Schedule({{chat, Text(4, 16)}}));
+  CHECK_EQ(device.Digest(), digest);
+  device.Abort(two);
+  CHECK_EQ(device.Lookup(Text(1, 65)).device_tokens, 64);
+  device.CloseAll();
+}
+
 TEST("an aborted step's tables are not left on the device") {
   SimulatedDevice device(Pool(16));
   const SequenceId parent = device.Chat(Text(1, 60));

@@ -340,6 +340,20 @@ TEST("a sequence closed while its swap-out runs gives its blocks back when that 
   device.Cache(Text(1, 40));
 }
 
+TEST("swap-outs that never end take nothing from those who come later but blocks") {
+  Config config = Pool(64, 64);
+  config.max_sequences = 2;
+  config.max_batch_sequences = 2;
+  SimulatedDevice device(config);
+  for (std::uint32_t text = 1; text <= 12; ++text) {
+    const SequenceId chat = device.Chat(Text(text, 20));
+    const Status status = device.TryPreempt(chat, PreemptMode::kSwap).status;
+    CHECK(status == Status::kOk || status == Status::kTooManyTransfers);
+    device.Close(chat);
+  }
+  device.CloseAll();
+}
+
 TEST("a ticket is ended once") {
   SimulatedDevice device(Pool(4, 4));
   const SequenceId chat = device.Chat(Text(1, 40));
