@@ -426,7 +426,7 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
     sequence.blocks = entry.old_blocks;
     sequence.length = entry.old_length;
     sequence.cached = entry.old_cached;
-    if (executed) {
+    if (executed || index.IsDetached(from)) {
       ReleaseHold(from, HoldKind::kActive);
     } else {
       index.UndoAcquire(from, HoldKind::kActive);

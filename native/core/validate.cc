@@ -419,9 +419,12 @@ Stats Manager::State::GetStats() const {
     result.host.in_flight += transfer.host_sets.size() / groups;
   }
   for (const std::uint32_t slot : open_steps) {
-    result.device.in_flight += steps[slot].deferred.size() / groups;
     result.host.in_flight +=
         (steps[slot].arrivals.size() + steps[slot].onboard_hosts.size()) / groups;
+    for (const Deferred& deferred : steps[slot].deferred) {
+      if (deferred.group != 0) continue;
+      (pool.IsHost(deferred.block) ? result.host : result.device).in_flight++;
+    }
   }
   result.device.held =
       result.device.total - result.device.free - result.device.cached - result.device.in_flight;
