@@ -68,7 +68,7 @@ export class DecodeLoop {
     const step = schedule(this.kv, batch);
     const slots = step.attention.groups[0]!.slotMapping;
     let sum = 0;
-    for (let i = slots.length; i-- > 0; ) sum += slots[i]!;
+    for (let i = slots.length; i-- > 0;) sum += slots[i]!;
     step.commit();
     this.#length += 1;
     return sum;

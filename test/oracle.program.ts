@@ -25,9 +25,9 @@ const NAMESPACES = ['', 'b', 'c'];
 const WEIGHTS = {
   open: 8,
   schedule: 16,
-  execute: 12,
-  commit: 10,
-  abort: 3,
+  execute: 14,
+  commit: 16,
+  abort: 2,
   fork: 4,
   truncate: 4,
   close: 4,
@@ -39,7 +39,7 @@ const WEIGHTS = {
 } as const;
 
 type Operation = keyof typeof WEIGHTS;
-const NEEDED: readonly Operation[] = ['open', 'schedule', 'execute', 'commit', 'close'];
+const NEEDED: readonly Operation[] = ['open', 'schedule', 'execute', 'commit', 'abort', 'close'];
 
 export type MakeMemory = (kv: KvCacheManager) => Promise<OracleMemory>;
 
@@ -98,7 +98,8 @@ class Program {
   }
 
   async run(): Promise<void> {
-    for (let i = 0; i < OPERATIONS_EACH; i++) {
+    // Those that are not possible as things stand do not count.
+    while (this.log.length < OPERATIONS_EACH) {
       await this.#do(this.#pickOperation());
       await this.#oracle.check();
     }
@@ -223,7 +224,16 @@ class Program {
         `{${sequence.number}${byCount ? ' by count' : ''}: ${tokens.join(' ')}}`,
     );
     this.#log(`schedule ${batch.join(' ')}: ${describe(step)}`);
+    if (step === undefined && this.#oneIn(2)) this.#makeRoom();
     return step;
+  }
+
+  /** As an engine does that cannot go on. */
+  #makeRoom(): void {
+    const idle = this.#oracle.sequences.filter((each) => !this.#oracle.isInStep(each));
+    const sequence = this.#pick(idle.filter(({ handle }) => handle.state === 'active'));
+    if (sequence === undefined) return;
+    this.#shrink(this.#random.pick(['swap', 'swap', 'drop', 'truncate']), sequence);
   }
 
   /** The prompt's rest, as far as it is still the prompt; else something new. */

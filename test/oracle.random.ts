@@ -10,13 +10,13 @@ export function oneIn(random: Random, chances: number): boolean {
 /** What memory depends on. */
 export function randomLayout(random: Random) {
   const blockSize = random.integer(1, oneIn(random, 3) ? 16 : 6);
-  const most = oneIn(random, 2) ? 6 : 16;
+  const most = oneIn(random, 3) ? 6 : 24;
   const maxBlocks = random.integer(2, 9);
   return {
     model: MODEL,
     blockSize,
     device: { blocks: random.integer(3, most) },
-    ...(oneIn(random, 4) ? {} : { host: { blocks: random.integer(1, most) } }),
+    ...(oneIn(random, 5) ? {} : { host: { blocks: random.integer(1, most) } }),
     maxSequences: random.integer(2, 8),
     maxSequenceTokens: blockSize * maxBlocks - random.integer(0, blockSize - 1),
   };

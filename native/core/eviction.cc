@@ -175,7 +175,8 @@ void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
     }
     pools[group].set_state(block, claim.host ? BlockState::kArriving : BlockState::kPrivate);
     if (claim.step == slot || claim.host) continue;
-    // Adopted by a step that is planned only: should it be aborted, there is no entry to go back to.
+    // Adopted by a step that is planned only: should it be aborted, there is no entry to go back
+    // to.
     std::vector<BlockId>& sets = steps[claim.step].sets;
     for (std::size_t i = group; i < sets.size(); i += groups) {
       if (sets[i] == (block | kFromClaim)) sets[i] = block;
@@ -183,8 +184,8 @@ void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
   }
 }
 
-// Makes the claims before `end` true, as `slot` executes. Those on the host go first, as the others move into their
-// room.
+// Makes the claims before `end` true, as `slot` executes. Those on the host go first, as the others
+// move into their room.
 void Manager::State::FinalizeClaims(std::uint64_t end, std::uint32_t slot) {
   const std::uint64_t front = claim_front;
   for (std::uint64_t number = front; number < end; ++number) {
@@ -337,14 +338,16 @@ void Manager::State::DropSubtree(RunId id) {
   index.RemoveRun(id);
 }
 
+// Makes sure that `count` runs are free, and a few more for the splits of claims that come true.
 bool Manager::State::EnsureRuns(std::uint32_t count) {
-  while (index.free_runs() < count) {
+  constexpr std::uint32_t kSpareRuns = 2 * kMaxOpenSteps;
+  while (index.free_runs() < count + kSpareRuns) {
     RunId victim = index.Front(kCachedDevice);
     const auto leaf = [&](RunId run) {
       return run != kNone && index.run(run).hidden == 0 && index.run(run).children == 0;
     };
     if (!leaf(victim)) victim = index.Front(kCachedHost);
-    if (!leaf(victim)) return false;
+    if (!leaf(victim)) return index.free_runs() >= count;
     for (std::uint32_t left = index.run(victim).length; left > 0; --left) DropLastEntry(victim);
   }
   return true;

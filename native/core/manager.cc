@@ -550,7 +550,7 @@ std::uint32_t Manager::State::Computing(RunId run, Tokens tokens) const {
   for (const std::uint32_t slot : open_steps) {
     for (const StepEntry& entry : steps[slot].entries) {
       const Sequence& sequence = sequences[entry.sequence];
-      if (sequence.run != run || sequence.planned != entry.end) continue;
+      if (sequence.run != run || sequence.diverged || sequence.planned != entry.end) continue;
       const std::uint32_t base = sequence.blocks * config.block_size;
       std::uint32_t agreed = 0;
       const std::uint32_t limit = static_cast<std::uint32_t>(tokens.size());

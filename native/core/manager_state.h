@@ -186,6 +186,7 @@ struct Manager::State {
   std::uint32_t InFlightHost() const;
   void Drop(SequenceId id);
   bool CanMove(RunId run, bool child_moves) const;
+  void PinRun(Transfer& transfer, RunId run);
   void SendRun(Transfer& transfer, RunId run);
   void SendTail(Transfer& transfer, TailId tail);
   void SweepParked(Transfer& transfer);
@@ -223,7 +224,7 @@ struct Manager::State {
   std::uint64_t claim_front = 0;
   std::uint64_t claim_back = 0;
   std::vector<std::vector<std::uint64_t>>
-      spare_claims;  // per group: claims of this schedule with an unused block
+      spare_claims;           // per group: claims of this schedule with an unused block
   std::uint32_t orphans = 0;  // claims of no step
   std::uint32_t batch_mark = 0;
   Status plan_status = Status::kOk;  // why the last plan failed

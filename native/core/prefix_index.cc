@@ -243,7 +243,8 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const
     const Token* query = block_at(position);
     const auto limit =
         static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
-    // Down the treap to where the query would stand: its neighbours there share the longest prefix with it.
+    // Down the treap to where the query would stand: its neighbours there share the longest prefix
+    // with it.
     RunId node = runs_[match.run].child;
     RunId exact = kNone;
     RunId neighbours[2] = {kNone, kNone};

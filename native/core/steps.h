@@ -47,8 +47,9 @@ struct StepEntry {
 // schedule adds at the back, execution makes them true from the front, abort gives back from the
 // back. So what was claimed last is restored first, and what lies deepest in the index goes first.
 struct Claim {
-  RunId run = kNone;           // kNone: the entry went otherwise, the blocks remain
-  std::uint32_t step = kNone;  // kNone: an orphan: its step was aborted, but a later claim stands behind it
+  RunId run = kNone;  // kNone: the entry went otherwise, the blocks remain
+  std::uint32_t step =
+      kNone;  // kNone: an orphan: its step was aborted, but a later claim stands behind it
   bool host = false;
   bool offloads = false;            // a device block that is copied to the host first
   std::uint8_t used_groups = 0;     // bit per group whose block the step has put to use

@@ -79,6 +79,9 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
     TellSequence(id);
   }
   Transfer transfer;
+  // All of them are pinned first: making room on the host may merge runs that only their children
+  // hold.
+  for (const RunId run : path) PinRun(transfer, run);
   for (; !path.empty(); path.pop_back()) SendRun(transfer, path.back());
   if (moves_tail) SendTail(transfer, sequence.tail);
   SweepParked(transfer);
@@ -98,12 +101,15 @@ std::uint32_t Manager::State::InFlightHost() const {
   return static_cast<std::uint32_t>(blocks / groups);
 }
 
-void Manager::State::SendRun(Transfer& transfer, RunId id) {
-  Run& run = index.run(id);
-  if (run.list != kNoList) index.Unlist(id);
-  run.flags |= kRunLeaving;
+void Manager::State::PinRun(Transfer& transfer, RunId id) {
+  if (index.run(id).list != kNoList) index.Unlist(id);
+  index.run(id).flags |= kRunLeaving;
   index.Acquire(id, HoldKind::kParked);
   transfer.pins.push_back(id);
+}
+
+void Manager::State::SendRun(Transfer& transfer, RunId id) {
+  const Run& run = index.run(id);
   BlockId host[kMaxGroups];
   for (std::uint32_t entry = 0; entry < run.length; ++entry) {
     TakeHostNow(host);
@@ -131,16 +137,20 @@ void Manager::State::SendTail(Transfer& transfer, TailId id) {
 
 // What only swapped-out sequences hold, and was left on the device when others still used it.
 void Manager::State::SweepParked(Transfer& transfer) {
-  RunId next = kNone;
-  for (RunId run = index.Front(kParkedDevice); run != kNone; run = next) {
-    next = index.NextInList(run);
+  for (RunId run = index.Front(kParkedDevice); run != kNone;) {
     const std::uint32_t length = index.run(run).length;
     const std::size_t sets = transfer.device_sets.size() / groups + length;
     if (sets > config.max_blocks_per_sequence()) return;
     for (std::uint32_t group = 0; group < groups; ++group) {
       if (HostRoom(group) < length) return;
     }
-    if (CanMove(run, false)) SendRun(transfer, run);
+    if (!CanMove(run, false)) {
+      run = index.NextInList(run);
+      continue;
+    }
+    PinRun(transfer, run);
+    SendRun(transfer, run);
+    run = index.Front(kParkedDevice);  // making room may have merged the next one away
   }
 }
 

@@ -368,6 +368,11 @@ bool SimulatedDevice::DependsOn(StepId later, const std::vector<StepId>& ended,
     for (const auto& block : steps_[older].shared) {
       if (steps_[later].used.contains(block)) return true;
     }
+    if (steps_[older].onboarded.empty()) continue;
+    // It may have waited for a block that it then left without a trace, for lack of tokens to copy.
+    for (const StepEntry& entry : steps_[later].entries) {
+      if (sequences_[entry.given.sequence].was_on_host) return true;
+    }
   }
   return false;
 }

@@ -93,13 +93,18 @@ void SimulatedDevice::NoteBlocks(Step& step) {
   }
   for (StepEntry& entry : step.entries) {
     for (std::uint32_t g = 0; g < entry.rows.size(); ++g) {
-      for (const BlockId block : entry.rows[g]) {
-        step.used.emplace(g, block);
-        if (!arriving.contains({g, block})) continue;
-        entry.had_row = false;
-        sequences_[entry.given.sequence].was_on_host = true;
-      }
+      for (const BlockId block : entry.rows[g]) step.used.emplace(g, block);
     }
+  }
+  // Which sequence needs which of these cannot be seen where one copies a part and lets the block
+  // go.
+  const bool may_share =
+      std::any_of(arriving.begin(), arriving.end(),
+                  [&](const GroupBlock& block) { return step.used.contains(block); });
+  for (StepEntry& entry : step.entries) {
+    if (!may_share) break;
+    entry.had_row = false;
+    sequences_[entry.given.sequence].was_on_host = true;
   }
 }
 

@@ -303,6 +303,21 @@ TEST("a swapped-out sequence may be forked, truncated and closed") {
   device.CloseAll();
 }
 
+TEST("a swapped-out fork whose shared block was filled meanwhile can be scheduled and undone") {
+  SimulatedDevice device(Pool(8, 8));
+  const SequenceId parent = device.Chat(Text(1, 18));
+  const SequenceId fork = device.Fork(parent, 17);
+  CHECK_EQ(device.Preempt(fork), kNone);
+  device.Append(parent, Text(1, 30, 18));
+  device.Abort(device.Schedule({{fork, Text(1, 31, 17)}}));
+  const StepId step = device.Schedule({{fork, Text(1, 31, 17)}});
+  device.Execute(step);
+  device.Abort(step);
+  device.Append(fork, Text(1, 31, 17));
+  CHECK_EQ(device.Held(), 3);
+  device.CloseAll();
+}
+
 TEST("a swapped-out sequence may be dropped, and its blocks stay as cached") {
   SimulatedDevice device(Pool(4, 4));
   const SequenceId chat = device.Chat(Text(1, 40));
