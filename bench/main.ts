@@ -55,7 +55,7 @@ function millionSeconds(): number {
 
 const effort = options.quick ? QUICK : THOROUGH;
 const memory: readonly Memory[] = isAskedFor('memory')
-  ? measureMemory(options.quick ? 2 ** 18 : 2 ** 20)
+  ? await measureMemory(options.quick ? 2 ** 18 : 2 ** 20)
   : [];
 const garbage: readonly Garbage[] = isAskedFor('garbage')
   ? await measureGarbage(millionSeconds())
@@ -67,6 +67,9 @@ for (const each of CASES.filter(({ name }) => isAskedFor(name))) {
   results.push(measureCase(each, effort));
 }
 
+if (results.length + memory.length + garbage.length === 0) {
+  throw new Error(`nothing is named '${options.filter}'`);
+}
 const machine = `${cpus()[0]!.model.trim()} x ${cpus().length}, Node ${process.version}`;
 if (options.json) {
   console.log(JSON.stringify({ machine, clock, results, memory, garbage }, undefined, 2));

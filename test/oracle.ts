@@ -326,9 +326,13 @@ export class Oracle implements Disposable {
     return sequence;
   }
 
-  /** Whether no part of what a prompt finds is on the host, its last token counted. */
+  /**
+   * Whether no part of what a prompt finds is on the host, its last token counted. Asked in two ways, since of
+   * two blocks that begin alike either may be found.
+   */
   #isOnDevice(tokens: readonly number[], namespace: string): boolean {
-    return this.kv.lookup([...tokens, NEVER], { namespace }).host === 0;
+    const asked = [tokens, [...tokens, NEVER]];
+    return asked.every((each) => this.kv.lookup(each, { namespace }).host === 0);
   }
 
   /** Whether its row would tell where its blocks are, if no step were open. */

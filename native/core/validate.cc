@@ -419,9 +419,13 @@ Stats Manager::State::GetStats() const {
     result.host.in_flight += transfer.host_sets.size() / groups;
   }
   for (const std::uint32_t slot : open_steps) {
-    result.host.in_flight +=
-        (steps[slot].arrivals.size() + steps[slot].onboard_hosts.size()) / groups;
-    for (const Deferred& deferred : steps[slot].deferred) {
+    const Step& step = steps[slot];
+    result.host.in_flight += step.arrivals.size() / groups;
+    for (std::size_t i = 0; i < step.onboard_hosts.size(); i += groups) {
+      // One that was computed meanwhile is deferred, and counted there.
+      result.host.in_flight += pool.state(step.onboard_hosts[i]) != BlockState::kPrivate ? 1 : 0;
+    }
+    for (const Deferred& deferred : step.deferred) {
       if (deferred.group != 0) continue;
       (pool.IsHost(deferred.block) ? result.host : result.device).in_flight++;
     }
