@@ -91,6 +91,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   const std::uint32_t count = given[3] & ~kCountOnly;
   const bool known = (given[3] & kCountOnly) == 0;
   Sequence& sequence = sequences[given[0]];
+  if (sequence.steps == 0) ResolveTail(given[0]);
   StepEntry& entry = step.entries.emplace_back();
   entry.sequence = given[0];
   entry.old_length = sequence.length;
@@ -128,7 +129,6 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
 
 void Manager::State::Activate(StepEntry& entry) {
   Sequence& sequence = sequences[entry.sequence];
-  ResolveTail(entry.sequence);
   entry.flags |= kEntryActivated;
   index.Exchange(sequence.run, HoldKind::kParked, HoldKind::kActive);
   if (sequence.tail != kNone) tails[sequence.tail].active++;
@@ -354,7 +354,6 @@ bool Manager::State::PlanInTail(std::uint32_t slot, StepEntry& entry, std::uint3
 bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint32_t end) {
   Sequence& sequence = sequences[entry.sequence];
   const std::uint32_t bs = config.block_size;
-  if (sequence.steps == 0) ResolveTail(entry.sequence);
   std::uint32_t position = sequence.planned;
   const bool in_indexed = !sequence.diverged && position < sequence.blocks * bs;
   if (in_indexed) {
