@@ -16,6 +16,9 @@ import {
 } from './oracle.random.js';
 import type { Moving, Planned, Tracked, Wanted } from './oracle.state.js';
 
+/** For tests that take as long as PAGEDKV_OPS says. */
+export const UNTIMED = { timeout: 0 };
+
 const OPERATIONS_EACH = 200;
 /** Of the log, printed on failure. */
 const LINES = 30;

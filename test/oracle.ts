@@ -79,7 +79,7 @@ export class Oracle implements Disposable {
   fork(parent: Tracked, at = parent.tokens.length): Tracked {
     const handle = parent.handle.fork(at);
     const { namespace } = parent;
-    const hasRow = this.#hadRow(parent) && parent.handle.state === 'active';
+    const hasRow = this.#forkHasRow(parent);
     const [tokens, prefixes] = [parent.tokens.slice(0, at), parent.prefixes.slice(0, at)];
     return this.#adopt({ handle, namespace, hasRow }, tokens, prefixes);
   }
@@ -335,10 +335,15 @@ export class Oracle implements Disposable {
     return asked.every((each) => this.kv.lookup(each, { namespace }).host === 0);
   }
 
-  /** Whether its row would tell where its blocks are, if no step were open. */
-  #hadRow(sequence: Tracked): boolean {
-    const entries = this.steps.flatMap((step) => step.entries);
-    return entries.find((entry) => entry.sequence === sequence)?.hadRow ?? sequence.hasRow;
+  /** Whether a fork's row tells where its blocks are: not where a step was planned to bring some back. */
+  #forkHasRow(parent: Tracked): boolean {
+    if (parent.handle.state !== 'active') return false;
+    const steps = this.steps.filter(({ entries }) =>
+      entries.some(({ sequence }) => sequence === parent),
+    );
+    const first = steps[0]?.entries.find(({ sequence }) => sequence === parent);
+    if (first === undefined) return parent.hasRow;
+    return first.hadRow && steps.every(({ moves }) => moves.onboards.length === 0);
   }
 
   #lastEntry(sequence: Tracked): Entry | undefined {

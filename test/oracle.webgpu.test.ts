@@ -2,7 +2,7 @@ import { afterAll, describe, it } from 'vitest';
 import { describeOnGpu } from './device.gpu.js';
 import { replay } from './device.random.js';
 import { GpuMemories } from './oracle.gpu.js';
-import { runPrograms, type MakeMemory } from './oracle.program.js';
+import { runPrograms, UNTIMED, type MakeMemory } from './oracle.program.js';
 import { itKeepsEveryToken } from './oracle.scenarios.js';
 
 await describeOnGpu('the payload oracle over memory on a GPU', (device) => {
@@ -14,9 +14,13 @@ await describeOnGpu('the payload oracle over memory on a GPU', (device) => {
       memories[Symbol.dispose]();
     });
 
-    it(`finds every sequence's keys and values after any operations (${replay})`, async () => {
-      await runPrograms(`GPU ${moves}`, 6000, make, 3);
-    });
+    it(
+      `finds every sequence's keys and values after any operations (${replay})`,
+      UNTIMED,
+      async () => {
+        await runPrograms(`GPU ${moves}`, 15_000, make, 3);
+      },
+    );
 
     itKeepsEveryToken(make);
   });

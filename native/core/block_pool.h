@@ -94,6 +94,7 @@ class BlockPool {
       block = tier.fresh++;
     } else {
       tier.head = links_[block];
+      if (tier.head != kNone) __builtin_prefetch(&links_[tier.head]);  // for the next one
     }
     states_[block] = BlockState::kPrivate;
     return block;

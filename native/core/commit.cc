@@ -152,20 +152,20 @@ Status Manager::State::Commit(StepHandle handle, Tokens ids) {
   Step& step = steps[slot];
   if (open_steps.front() != slot) return Status::kStepOutOfOrder;
   if (step.state == StepState::kFailed) return Status::kStepFailed;
-  std::size_t missing = 0;
-  for (const StepEntry& entry : step.entries) {
-    if ((entry.flags & kEntryKnown) == 0) missing += entry.end - entry.begin;
-  }
-  if (ids.size() != missing) return Status::kIdsMissing;
+  if (ids.size() != step.missing_ids) return Status::kIdsMissing;
   if (step.state == StepState::kPlanned) Begin(slot);
   if (step.state == StepState::kExecuting) End(slot, true);
 
   open_steps.erase(open_steps.begin());
   const Token* given = ids.data();
   for (StepEntry& entry : step.entries) {
-    const bool known = (entry.flags & kEntryKnown) != 0;
-    CommitEntry(slot, entry, known ? &step.ids[entry.token_offset] : given);
-    if (!known) given += entry.end - entry.begin;
+    const Token* tokens = given;
+    if ((entry.flags & kEntryKnown) != 0) {
+      tokens = &step.ids[entry.token_offset];
+    } else {
+      given += entry.end - entry.begin;
+    }
+    if (!CommitInTail(slot, entry, *tokens)) CommitEntry(slot, entry, tokens);
   }
   stats.steps++;
   CloseStep(slot);
@@ -188,6 +188,23 @@ void Manager::State::LeaveShared(SequenceId id, const StepEntry& entry) {
     sequence.diverged = false;
   }
   if (sequence.length % bs != 0) stats.copies_on_write++;
+}
+
+// One token in the sequence's own tail, which it does not fill. False: commit it as any other.
+bool Manager::State::CommitInTail(std::uint32_t slot, const StepEntry& entry, Token token) {
+  Sequence& sequence = sequences[entry.sequence];
+  const std::uint32_t used = entry.begin - sequence.blocks * config.block_size;
+  if ((entry.flags & kEntryInTail) == 0 || sequence.tail == kNone || used + 1 >= config.block_size)
+    return false;
+  TailTokens(entry.sequence)[used] = token;
+  Tail& tail = tails[sequence.tail];
+  tail.used = std::max(tail.used, used + 1);
+  sequence.steps &= ~(1u << slot);
+  sequence.length = entry.end;
+  sequence.computed = true;
+  shared[layout.sequence_length + entry.sequence] = entry.end;
+  stats.committed_tokens++;
+  return true;
 }
 
 void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids) {
@@ -415,7 +432,7 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
     Tail& tail = tails[sequence.tail];
     if (--tail.leavers == 0) tail.leaver_steps = 0;
   }
-  if ((entry.flags & kEntryTookOver) != 0 && !executed) Reindex(id);
+  if ((entry.flags & kEntryTookOver) != 0 && !executed) Reindex(id, entry.old_stamp);
   sequence.planned = entry.old_planned;
   sequence.writable = entry.old_writable;
   sequence.diverged = entry.old_diverged;
@@ -457,7 +474,7 @@ void Manager::State::Deactivate(SequenceId id, bool executed) {
 
 // Puts the block that the sequence took out of the index back, unless others have moved on
 // meanwhile.
-void Manager::State::Reindex(SequenceId id) {
+void Manager::State::Reindex(SequenceId id, std::uint64_t stamp) {
   Sequence& sequence = sequences[id];
   const TailId tail = sequence.tail;
   const Token* tokens = TailTokens(id);
@@ -469,7 +486,11 @@ void Manager::State::Reindex(SequenceId id) {
     index.Append(sequence.run, tokens, set);
     sequence.blocks++;
   } else {
-    HoldChild(id, index.AddChild(sequence.run, tokens, set));
+    const RunId run = index.AddChild(sequence.run, tokens, set);
+    index.run(run).stamp = stamp;
+    index.Exchange(sequence.run, HoldKind::kActive, run, HoldKind::kActive);
+    sequence.run = run;
+    sequence.blocks++;
   }
   sequence.tail = kNone;
   tails[tail].next_free = free_tail;

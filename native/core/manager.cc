@@ -76,6 +76,7 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
 Manager::State::State(const Config& c, std::uint32_t* memory)
     : config(c),
       groups(static_cast<std::uint32_t>(c.groups.size())),
+      row_cells(c.max_blocks_per_sequence()),
       layout(SharedLayout::For(c)),
       shared(memory),
       pools([&] {
@@ -248,7 +249,12 @@ void Manager::State::FillRow(SequenceId id) {
       std::uint32_t* row = Row(id, group) + at.depth;
       const BlockId* blocks = index.blocks(run, group);
       if ((at.flags & kRunHost) == 0) {
-        std::memcpy(row, blocks, at.length * sizeof(BlockId));
+        // A whole run is the usual case, and a copy of fixed length.
+        if (at.length == kRunBlocks) {
+          std::memcpy(row, blocks, kRunBlocks * sizeof(BlockId));
+        } else {
+          std::copy_n(blocks, at.length, row);
+        }
       } else if ((at.flags & kRunOnboarding) != 0) {
         for (std::uint32_t i = 0; i < at.length; ++i) row[i] = pools[group].copy(blocks[i]);
       }

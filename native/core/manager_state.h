@@ -63,7 +63,7 @@ struct Manager::State {
   // --- Rows of the block tables ---
   std::uint32_t* Row(SequenceId id, std::uint32_t group) {
     return shared + layout.block_tables +
-           (std::uint64_t{group} * config.max_sequences + id) * config.max_blocks_per_sequence();
+           (std::uint64_t{group} * config.max_sequences + id) * row_cells;
   }
   void SetCell(SequenceId id, std::uint32_t cell, const BlockId* set);
   void SetHeldCell(SequenceId id, std::uint32_t cell);
@@ -120,6 +120,7 @@ struct Manager::State {
   ScheduleResult Schedule(std::uint32_t count);
   Status CheckBatch(std::uint32_t count);
   void ResetStep(std::uint32_t slot);
+  bool PlanInOwnTail(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
   bool PlanEntry(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
   void Activate(StepEntry& entry);
   void MatchAgain(StepEntry& entry, Tokens tokens);
@@ -133,7 +134,7 @@ struct Manager::State {
                 std::uint32_t used);
   bool CanTakeOver(const Sequence& sequence) const;
   void TakeOver(StepEntry& entry, std::uint32_t position);
-  void Reindex(SequenceId id);
+  void Reindex(SequenceId id, std::uint64_t stamp);
   bool AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell);
   void WriteSlots(std::uint32_t slot, const StepEntry& entry, std::uint32_t first_query);
   void TellStep(std::uint32_t slot);
@@ -153,6 +154,7 @@ struct Manager::State {
   void SettleOnboarded(RunId run);
   void CancelOnboards(std::uint32_t slot);
   void FinishArrivals(std::uint32_t slot, bool ok);
+  bool CommitInTail(std::uint32_t slot, const StepEntry& entry, Token token);
   void CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids);
   void LeaveShared(SequenceId id, const StepEntry& entry);
   void PublishBlock(SequenceId id, const BlockId* set, const Token* tokens);
@@ -200,6 +202,7 @@ struct Manager::State {
 
   const Config config;
   const std::uint32_t groups;
+  const std::uint32_t row_cells;  // of a row of a block table
   const SharedLayout layout;
   std::uint32_t* const shared;
   std::vector<BlockPool> pools;

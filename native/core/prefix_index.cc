@@ -64,6 +64,7 @@ RunId PrefixIndex::NewRun() {
     id = fresh_run_++;
   } else {
     free_run_ = runs_[id].next;
+    if (free_run_ != kNone) __builtin_prefetch(&runs_[free_run_]);  // for the next one
   }
   runs_[id] = Run{};
   random_ ^= random_ << 13;
@@ -88,6 +89,7 @@ std::uint32_t PrefixIndex::NewTokenSlot(const Token* tokens) {
     slot = fresh_slot_++;
   } else {
     free_slot_ = tokens_[std::size_t{slot} * block_size_];
+    if (free_slot_ != kNone) __builtin_prefetch(&tokens_[std::size_t{free_slot_} * block_size_]);
   }
   std::memcpy(&tokens_[std::size_t{slot} * block_size_], tokens, block_size_ * sizeof(Token));
   return slot;
@@ -200,6 +202,12 @@ std::uint32_t PrefixIndex::CommonTokens(const Token* a, const Token* b, std::uin
   return common;
 }
 
+bool PrefixIndex::SameBlock(const Token* a, const Token* b) const {
+  // The usual size gets code of its own: a comparison of fixed length is a few vector instructions.
+  if (block_size_ == 16) return std::memcmp(a, b, 16 * sizeof(Token)) == 0;
+  return std::memcmp(a, b, block_size_ * sizeof(Token)) == 0;
+}
+
 int PrefixIndex::Compare(const Token* a, const Token* b) const {
   const std::uint32_t common = CommonTokens(a, b, block_size_);
   if (common == block_size_) return 0;
@@ -280,18 +288,15 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const
     match.part = 0;
     match.part_run = kNone;
     position += block_size_;
+    const std::uint32_t* slots = Lane(exact, 0);
     std::uint32_t entry = 1;
-    for (; entry < visible; ++entry) {
-      const auto rest =
-          static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
-      const std::uint32_t common =
-          rest == 0 ? 0 : CommonTokens(block_at(position), TokensOf(exact, entry), rest);
-      if (common == block_size_) {
-        position += block_size_;
-        continue;
-      }
-      if (common > 0) {
-        match.part = common;
+    for (; entry < visible; ++entry, position += block_size_) {
+      const Token* tokens = &tokens_[std::size_t{slots[entry]} * block_size_];
+      const std::size_t rest = total - position;
+      if (rest >= block_size_ && SameBlock(block_at(position), tokens)) continue;
+      const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, rest));
+      match.part = most == 0 ? 0 : CommonTokens(block_at(position), tokens, most);
+      if (match.part > 0) {
         match.part_run = exact;
         match.part_index = entry;
       }
@@ -487,11 +492,11 @@ void PrefixIndex::Release(RunId id, HoldKind kind) {
   TryMerge(end);
 }
 
-void PrefixIndex::Exchange(RunId end, HoldKind from, HoldKind to) {
-  Acquire(end, to);
-  runs_[end].holders--;
-  std::uint32_t Run::* const count = from == HoldKind::kActive ? &Run::active : &Run::parked;
-  for (RunId id = end; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
+void PrefixIndex::Exchange(RunId from, HoldKind from_kind, RunId to, HoldKind to_kind) {
+  Acquire(to, to_kind);
+  runs_[from].holders--;
+  std::uint32_t Run::* const count = from_kind == HoldKind::kActive ? &Run::active : &Run::parked;
+  for (RunId id = from; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
     if (runs_[id].list != kNoList && ListFor(runs_[id]) != runs_[id].list) Unlist(id);
   }
 }

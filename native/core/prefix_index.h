@@ -146,8 +146,8 @@ class PrefixIndex {
   // Gives a hold back. Runs that nobody holds any more become the most recently used, deepest
   // first.
   void Release(RunId run, HoldKind kind);
-  // A hold becomes one of the other kind; this does not count as a use.
-  void Exchange(RunId run, HoldKind from, HoldKind to);
+  // A hold becomes one of another kind, or of the parent or child. This does not count as a use.
+  void Exchange(RunId from, HoldKind from_kind, RunId to, HoldKind to_kind);
   // As if the hold had never been: runs go back to where they stood, unless others used them
   // meanwhile.
   void UndoAcquire(RunId run, HoldKind kind);
@@ -204,6 +204,7 @@ class PrefixIndex {
   void FreeTokenSlot(std::uint32_t slot);
   void WriteEntry(RunId run, std::uint32_t entry, const Token* tokens, const BlockId* set);
   void Relink(RunId run, std::uint32_t begin, std::uint32_t end);
+  bool SameBlock(const Token* a, const Token* b) const;
   int Compare(const Token* a, const Token* b) const;
   std::uint32_t CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const;
   RunId Insert(RunId root, RunId node);

@@ -46,6 +46,7 @@ void Manager::State::ResetStep(std::uint32_t slot) {
   Step& step = steps[slot];
   step.depends_on = 0;
   step.copies = 0;
+  step.missing_ids = 0;
   step.has_redundant = false;
   step.entries.clear();
   step.sets.clear();
@@ -70,7 +71,7 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
   std::uint32_t token_offset = 0;
   for (std::uint32_t number = 0; number < count; ++number) {
     const std::uint32_t given = shared[layout.batch_entries + number * kBatchEntryWords + 3];
-    if (!PlanEntry(slot, number, token_offset)) {
+    if (!PlanInOwnTail(slot, number, token_offset) && !PlanEntry(slot, number, token_offset)) {
       UndoStep(slot, false);
       step.state = StepState::kFree;
       if (plan_status != Status::kOutOfBlocks) return {plan_status, {}, {}};
@@ -82,6 +83,57 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
   open_steps.push_back(slot);
   TellStep(slot);
   return {Status::kOk, {slot, step.generation, config.nonce}, {}};
+}
+
+// What most sequences of most steps need: one more token, in a block that nobody else holds. It
+// allocates nothing, changes no cell and leaves nothing to undo but a length. False: plan it as any
+// other.
+bool Manager::State::PlanInOwnTail(std::uint32_t slot, std::uint32_t number,
+                                   std::uint32_t token_offset) {
+  const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
+  if ((given[3] & ~kCountOnly) != 1) return false;
+  Sequence& sequence = sequences[given[0]];
+  if (sequence.tail == kNone || !sequence.resident) return false;
+  if (sequence.state != SequenceState::kActive) return false;
+  const Tail& tail = tails[sequence.tail];
+  if (tail.holders != 1 || tail.leavers != 0 || tail.run != kNone) return false;
+  const std::uint32_t used = sequence.planned - sequence.blocks * config.block_size;
+  if (used >= config.block_size) return false;
+
+  Step& step = steps[slot];
+  StepEntry& entry = step.entries.emplace_back();
+  entry.sequence = given[0];
+  entry.begin = sequence.planned;
+  entry.end = sequence.planned + 1;
+  entry.token_offset = token_offset;
+  entry.flags = kEntryInTail;
+  entry.old_length = sequence.length;
+  entry.old_planned = sequence.planned;
+  entry.old_writable = sequence.writable;
+  entry.old_diverged = sequence.diverged;
+  if ((given[3] & kCountOnly) == 0) {
+    entry.flags |= kEntryKnown;
+    step.ids[token_offset] = shared[layout.batch_tokens + token_offset];
+  } else {
+    step.missing_ids++;
+  }
+  step.depends_on |= sequence.steps;
+  sequence.planned++;
+  sequence.writable = true;
+  sequence.steps |= 1u << slot;
+
+  std::uint32_t* words = StepWords(slot);
+  const std::uint32_t query = words[layout.step_cumulative + number];
+  words[layout.step_rows + number] = given[0];
+  words[layout.step_past + number] = entry.begin;
+  words[layout.step_skipped + number] = 0;
+  words[layout.step_cumulative + number + 1] = query + 1;
+  const BlockId* set = TailSet(sequence.tail);
+  std::uint32_t* out = words + layout.step_slots + query;
+  for (std::uint32_t group = 0; group < groups; ++group, out += config.max_batch_tokens) {
+    *out = set[group] * config.block_size + used;
+  }
+  return true;
 }
 
 bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
@@ -110,6 +162,8 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
     entry.flags |= kEntryKnown;
     std::memcpy(&step.ids[token_offset], shared + layout.batch_tokens + token_offset,
                 count * sizeof(Token));
+  } else {
+    step.missing_ids += count;
   }
   if (sequence.steps == 0) {
     if (sequence.state == SequenceState::kSwapped) Activate(entry);
@@ -130,7 +184,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
 void Manager::State::Activate(StepEntry& entry) {
   Sequence& sequence = sequences[entry.sequence];
   entry.flags |= kEntryActivated;
-  index.Exchange(sequence.run, HoldKind::kParked, HoldKind::kActive);
+  index.Exchange(sequence.run, HoldKind::kParked, sequence.run, HoldKind::kActive);
   if (sequence.tail != kNone) tails[sequence.tail].active++;
   sequence.state = SequenceState::kActive;
   sequence.resident = false;
@@ -291,9 +345,8 @@ void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
     index.PopTail(run);
   } else {
     sequence.run = index.run(run).parent;
-    index.Acquire(sequence.run, HoldKind::kActive);
-    index.Release(run, HoldKind::kActive);
-    index.Unlist(run);
+    entry.old_stamp = index.run(run).stamp;
+    index.Exchange(run, HoldKind::kActive, sequence.run, HoldKind::kActive);
     index.RemoveRun(run);
   }
   sequence.blocks--;
@@ -340,7 +393,8 @@ bool Manager::State::PlanInTail(std::uint32_t slot, StepEntry& entry, std::uint3
   Tail& tail = tails[sequence.tail];
   const std::uint32_t used = position - sequence.blocks * config.block_size;
   // Those who leave may come back if their step is aborted: what they need is not overwritten.
-  if (tail.holders - tail.leavers == 1 && used >= tail.used) {
+  const bool sole = tail.holders - tail.leavers == 1;
+  if (sole && (tail.leavers == 0 || used >= tail.used)) {
     steps[slot].depends_on |= tail.leaver_steps & ~(1u << slot);
     return true;
   }

@@ -17,6 +17,7 @@ enum EntryFlag : std::uint8_t {
       8,  // the indexed block at its end was taken out of the index, to be written in place
   kEntryActivated = 16,  // it was swapped out
   kEntryOnboarded = 32,  // it was not resident
+  kEntryInTail = 64,     // one token, into a block that it holds alone
 };
 
 // One sequence of a step: what was planned, and what to go back to.
@@ -30,6 +31,7 @@ struct StepEntry {
   std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
+  std::uint64_t old_stamp = kUsedSince;  // of the run of one block that it took over
   std::uint32_t old_length = 0;
   std::uint32_t old_planned = 0;
   std::uint32_t old_blocks = 0;
@@ -74,7 +76,8 @@ struct Step {
   std::uint32_t generation = 0;
   std::uint32_t depends_on = 0;  // bit per open step that must not be aborted alone
   std::uint32_t copies = 0;
-  bool has_redundant = false;  // it brought in a block that was computed meanwhile
+  std::uint32_t missing_ids = 0;  // that commit must bring
+  bool has_redundant = false;     // it brought in a block that was computed meanwhile
   std::vector<StepEntry> entries;
   std::vector<Token> ids;
   // Block sets, one block a group each, in order of allocation. kFromClaim marks those claimed.

@@ -140,7 +140,7 @@ void Manager::State::SweepParked(Transfer& transfer) {
   for (RunId run = index.Front(kParkedDevice); run != kNone;) {
     const std::uint32_t length = index.run(run).length;
     const std::size_t sets = transfer.device_sets.size() / groups + length;
-    if (sets > config.max_blocks_per_sequence()) return;
+    if (sets > row_cells) return;
     for (std::uint32_t group = 0; group < groups; ++group) {
       if (HostRoom(group) < length) return;
     }

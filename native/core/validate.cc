@@ -160,8 +160,7 @@ class Validator {
   // them.
   void CheckRow(SequenceId id) {
     const Sequence& sequence = s_.sequences[id];
-    const std::uint64_t row =
-        s_.layout.block_tables + std::uint64_t{id} * s_.config.max_blocks_per_sequence();
+    const std::uint64_t row = s_.layout.block_tables + std::uint64_t{id} * s_.row_cells;
     for (RunId run = sequence.run; index_.run(run).parent != kNone; run = index_.run(run).parent) {
       Require(!index_.IsHost(run), "a resident sequence holds a block on the host");
       if (sequence.steps != 0) continue;

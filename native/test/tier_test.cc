@@ -306,15 +306,30 @@ TEST("a swapped-out sequence may be forked, truncated and closed") {
 TEST("a swapped-out fork whose shared block was filled meanwhile can be scheduled and undone") {
   SimulatedDevice device(Pool(8, 8));
   const SequenceId parent = device.Chat(Text(1, 18));
+  const StepId filling = device.Schedule({{parent, Text(1, 30, 18)}});
   const SequenceId fork = device.Fork(parent, 17);
   CHECK_EQ(device.Preempt(fork), kNone);
-  device.Append(parent, Text(1, 30, 18));
+  device.Commit(filling);
   device.Abort(device.Schedule({{fork, Text(1, 31, 17)}}));
   const StepId step = device.Schedule({{fork, Text(1, 31, 17)}});
   device.Execute(step);
   device.Abort(step);
   device.Append(fork, Text(1, 31, 17));
   CHECK_EQ(device.Held(), 3);
+  device.CloseAll();
+}
+
+TEST("a swapped-out fork that was coming back when its shared block was filled goes out again") {
+  SimulatedDevice device(Pool(8, 8));
+  const SequenceId parent = device.Chat(Text(1, 18));
+  const StepId filling = device.Schedule({{parent, Text(1, 30, 18)}});
+  const SequenceId fork = device.Fork(parent, 17);
+  CHECK_EQ(device.Preempt(fork), kNone);
+  const StepId back = device.Schedule({{fork, Text(2, 1)}});
+  device.Commit(filling);
+  device.Abort(back);
+  CHECK(device.State(fork) == SequenceState::kSwapped);
+  device.Append(fork, Text(2, 1));
   device.CloseAll();
 }
 
