@@ -482,16 +482,16 @@ void Manager::State::Reindex(SequenceId id, std::uint64_t stamp) {
     return;
   BlockId set[kMaxGroups];
   std::copy_n(TailSet(tail), groups, set);
-  if (index.CanAppend(sequence.run)) {
+  // A run of its own comes back as one: the two stood in different places of their list.
+  if (stamp == kNoStamp && index.CanAppend(sequence.run)) {
     index.Append(sequence.run, tokens, set);
-    sequence.blocks++;
   } else {
     const RunId run = index.AddChild(sequence.run, tokens, set);
-    index.run(run).stamp = stamp;
+    index.run(run).stamp = stamp == kNoStamp ? kUsedSince : stamp;
     index.Exchange(sequence.run, HoldKind::kActive, run, HoldKind::kActive);
     sequence.run = run;
-    sequence.blocks++;
   }
+  sequence.blocks++;
   sequence.tail = kNone;
   tails[tail].next_free = free_tail;
   free_tail = tail;

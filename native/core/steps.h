@@ -20,6 +20,8 @@ enum EntryFlag : std::uint8_t {
   kEntryInTail = 64,     // one token, into a block that it holds alone
 };
 
+inline constexpr std::uint64_t kNoStamp = ~0ull;
+
 // One sequence of a step: what was planned, and what to go back to.
 struct StepEntry {
   SequenceId sequence = kNone;
@@ -31,7 +33,7 @@ struct StepEntry {
   std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
-  std::uint64_t old_stamp = kUsedSince;  // of the run of one block that it took over
+  std::uint64_t old_stamp = kNoStamp;  // of the run of one block that it took over
   std::uint32_t old_length = 0;
   std::uint32_t old_planned = 0;
   std::uint32_t old_blocks = 0;
