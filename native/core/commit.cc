@@ -461,7 +461,7 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
 // Swapped out again, as if it had not been scheduled.
 void Manager::State::Deactivate(SequenceId id, bool executed) {
   Sequence& sequence = sequences[id];
-  if (executed) ResolveTail(id);
+  ResolveTail(id);
   sequence.state = SequenceState::kSwapped;
   if (sequence.tail != kNone) tails[sequence.tail].active--;
   index.Acquire(sequence.run, HoldKind::kParked);
