@@ -74,9 +74,10 @@ void Manager::State::FinishOnboards(std::uint32_t slot) {
       if (waits) SettleOnboarded(pools[0].run(host[0]));
     }
     if (redundant) {
-      for (std::uint32_t group = 0; group < groups; ++group)
-        GiveLater(group, set[group] & ~kFromClaim);
-      step.has_redundant = true;
+      for (std::uint32_t group = 0; group < groups; ++group) {
+        step.redundant.push_back({group, set[group] & ~kFromClaim});
+      }
+      for (const std::uint32_t open : open_steps) steps[open].has_redundant = true;
     } else {
       stats.onboarded_blocks++;
       if (onboard.swapped) stats.swapped_in_blocks++;
@@ -497,8 +498,25 @@ void Manager::State::Reindex(SequenceId id, std::uint64_t stamp) {
   free_tail = tail;
 }
 
+// The last step whose rows may have named them has put these right: now as any block of a row that
+// changed.
+void Manager::State::PassOnRedundant(Step& step) {
+  if (step.redundant.empty()) return;
+  const auto marked = std::find_if(open_steps.begin(), open_steps.end(),
+                                   [&](std::uint32_t slot) { return steps[slot].has_redundant; });
+  for (const Deferred& block : step.redundant) {
+    if (marked == open_steps.end()) {
+      GiveLater(block.group, block.block);
+    } else {
+      steps[*marked].redundant.push_back(block);
+    }
+  }
+  step.redundant.clear();
+}
+
 void Manager::State::CloseStep(std::uint32_t slot) {
   Step& step = steps[slot];
+  PassOnRedundant(step);
   for (const Deferred& deferred : step.deferred) pools[deferred.group].Give(deferred.block);
   step.deferred.clear();
   step.state = StepState::kFree;

@@ -167,6 +167,7 @@ struct Manager::State {
   void Deactivate(SequenceId id, bool executed);
   void UndoStep(std::uint32_t slot, bool executed);
   void AbortStep(std::uint32_t slot);
+  void PassOnRedundant(Step& step);
   void CloseStep(std::uint32_t slot);
   std::uint32_t* StepWords(std::uint32_t slot) {
     return shared + layout.steps + slot * layout.step_words;

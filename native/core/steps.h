@@ -88,6 +88,7 @@ struct Step {
   std::vector<BlockId> onboard_hosts;    // a set for each
   std::vector<BlockId> offload_sources;  // device sets that it copies to the host …
   std::vector<BlockId> arrivals;         // … and the host sets that they go to
+  std::vector<Deferred> redundant;       // those blocks
   std::vector<Deferred> deferred;        // to be freed when this step ends
 };
 

@@ -359,6 +359,10 @@ class Validator {
       See(deferred.group, deferred.block, BlockState::kPrivate,
           "a deferred block is not marked as such");
     }
+    for (const Deferred& redundant : step.redundant) {
+      See(redundant.group, redundant.block, BlockState::kPrivate,
+          "a redundant block is not marked as such");
+    }
     if (planned) return;
     for (std::size_t i = 0; i < step.arrivals.size(); ++i) {
       const auto group = static_cast<std::uint32_t>(i % s_.groups);
