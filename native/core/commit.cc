@@ -153,11 +153,16 @@ Status Manager::State::Commit(StepHandle handle, Tokens ids) {
   Step& step = steps[slot];
   if (open_steps.front() != slot) return Status::kStepOutOfOrder;
   if (step.state == StepState::kFailed) return Status::kStepFailed;
+  if (step.state == StepState::kExecuting) return Status::kStepExecuting;
   if (ids.size() != step.missing_ids) return Status::kIdsMissing;
-  if (step.state == StepState::kPlanned) Begin(slot);
-  if (step.state == StepState::kExecuting) End(slot, true);
+  if (step.state == StepState::kPlanned) {
+    // Whoever executes a plan without telling has done so by now.
+    Begin(slot);
+    End(slot, true);
+  }
 
   open_steps.erase(open_steps.begin());
+  reserved_runs -= step.reserved_runs;
   const Token* given = ids.data();
   for (StepEntry& entry : step.entries) {
     const Token* tokens = given;
@@ -215,7 +220,6 @@ void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Tok
   const std::uint32_t bs = config.block_size;
   sequence.steps &= ~(1u << slot);
   if ((entry.flags & kEntryCopied) != 0) {
-    EnsureRuns(2);
     LeaveShared(id, entry);
   }
   if (entry.old_run != kNone) ReleaseHold(entry.old_run, HoldKind::kActive);
@@ -300,7 +304,6 @@ RunId Manager::State::FindPublished(RunId parent, const Token* tokens) const {
 // or, where the same block is known already, by switching to that one.
 void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token* tokens) {
   Sequence& sequence = sequences[id];
-  EnsureRuns(3);
   const RunId parent = sequence.run;
   RunId child = FindPublished(parent, tokens);
   if (child == kNone) {
@@ -388,6 +391,10 @@ Status Manager::State::Abort(StepHandle handle) {
   for (auto later = first + 1; later != open_steps.end(); ++later) {
     if ((steps[*later].depends_on & doomed) != 0) doomed |= 1u << *later;
   }
+  for (const std::uint32_t step : open_steps) {
+    const bool executing = steps[step].state == StepState::kExecuting;
+    if (executing && (doomed >> step & 1u) != 0) return Status::kStepExecuting;
+  }
   const std::vector<std::uint32_t> order(open_steps.rbegin(), open_steps.rend());
   for (const std::uint32_t step : order) {
     if ((doomed >> step & 1u) != 0) AbortStep(step);
@@ -398,7 +405,7 @@ Status Manager::State::Abort(StepHandle handle) {
 void Manager::State::AbortStep(std::uint32_t slot) {
   Step& step = steps[slot];
   const bool executed = step.state != StepState::kPlanned;
-  if (step.state == StepState::kExecuting) End(slot, false);
+  reserved_runs -= step.reserved_runs;
   UndoStep(slot, executed);
   stats.aborts++;
   const auto place = std::find(open_steps.begin(), open_steps.end(), slot);

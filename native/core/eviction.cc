@@ -338,16 +338,19 @@ void Manager::State::DropSubtree(RunId id) {
   index.RemoveRun(id);
 }
 
-// Makes sure that `count` runs are free, and a few more for the splits of claims that come true.
+// Makes sure that `count` runs are free beside those that open steps have reserved.
 bool Manager::State::EnsureRuns(std::uint32_t count) {
-  constexpr std::uint32_t kSpareRuns = 2 * kMaxOpenSteps;
-  while (index.free_runs() < count + kSpareRuns) {
+  count += reserved_runs;
+  const auto leaf = [&](RunId run) {
+    return run != kNone && index.run(run).hidden == 0 && index.run(run).children == 0;
+  };
+  while (index.free_runs() < count) {
     RunId victim = index.Front(kCachedDevice);
-    const auto leaf = [&](RunId run) {
-      return run != kNone && index.run(run).hidden == 0 && index.run(run).children == 0;
-    };
     if (!leaf(victim)) victim = index.Front(kCachedHost);
-    if (!leaf(victim)) return index.free_runs() >= count;
+    if (!leaf(victim)) {
+      index.Compact();
+      return index.free_runs() >= count;
+    }
     for (std::uint32_t left = index.run(victim).length; left > 0; --left) DropLastEntry(victim);
   }
   return true;

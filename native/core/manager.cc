@@ -52,6 +52,8 @@ Status Manager::CheckConfig(const Config& c) {
     if (!within(group.device_blocks, kMaxBlocksPerPool) || group.host_blocks > kMaxBlocksPerPool) {
       return Status::kInvalidConfig;
     }
+    // Slots are int32 in the tables.
+    if (std::uint64_t{group.device_blocks} * c.block_size > INT32_MAX) return Status::kInvalidConfig;
     // A block moves to the host in every group, or in none.
     if ((group.host_blocks == 0) != (c.groups[0].host_blocks == 0)) return Status::kInvalidConfig;
   }
@@ -113,6 +115,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
   }
   for (auto& spare : spare_claims) spare.reserve(sets * groups);
   open_steps.reserve(c.max_open_steps);
+  path.reserve(row_cells);
   default_root = MakeRoot("");
 }
 
@@ -360,9 +363,9 @@ Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name) {
   if (tokens.empty()) return {Status::kEmptyTokens, {}, 0};
   if (tokens.size() > config.max_sequence_tokens) return {Status::kSequenceTooLong, {}, 0};
   if (free_sequences.empty()) return {Status::kTooManySequences, {}, 0};
-  if (!EnsureRuns(3)) return {Status::kTooManyNamespaces, {}, 0};
+  if (!EnsureRuns(3)) return {Status::kIndexFull, {}, 0};
   const RunId root = MakeRoot(name);
-  if (root == kNone) return {Status::kTooManyNamespaces, {}, 0};
+  if (root == kNone) return {Status::kIndexFull, {}, 0};
   const SequenceId id = free_sequences.back();
   free_sequences.pop_back();
   Sequence& sequence = sequences[id];
@@ -403,7 +406,7 @@ Manager::OpenResult Manager::State::Resume(SequenceHandle handle, Tokens tokens)
   if (sequence.state != SequenceState::kDropped) return {Status::kSequenceNotDropped, {}, 0};
   if (tokens.empty()) return {Status::kEmptyTokens, {}, 0};
   if (tokens.size() > config.max_sequence_tokens) return {Status::kSequenceTooLong, {}, 0};
-  if (!EnsureRuns(3)) return {Status::kTooManyNamespaces, {}, 0};
+  if (!EnsureRuns(3)) return {Status::kIndexFull, {}, 0};
   sequence.state = SequenceState::kActive;
   sequence.computed = false;
   MatchPrompt(id, RootOf(sequence.run), tokens);
@@ -417,7 +420,7 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
     return {Status::kSequenceDropped, {}, 0};
   if (at > sequences[parent_id].length) return {Status::kBeyondEnd, {}, 0};
   if (free_sequences.empty()) return {Status::kTooManySequences, {}, 0};
-  if (!EnsureRuns(3)) return {Status::kTooManyNamespaces, {}, 0};
+  if (!EnsureRuns(3)) return {Status::kIndexFull, {}, 0};
   if (sequences[parent_id].steps == 0) ResolveTail(parent_id);
   const SequenceId id = free_sequences.back();
   free_sequences.pop_back();
@@ -472,7 +475,7 @@ Status Manager::State::Truncate(SequenceHandle handle, std::uint32_t length) {
   if (sequence.steps != 0) return Status::kSequenceInStep;
   if (length > sequence.length) return Status::kBeyondEnd;
   if (length == sequence.length) return Status::kOk;
-  if (!EnsureRuns(2)) return Status::kTooManyNamespaces;
+  if (!EnsureRuns(2)) return Status::kIndexFull;
   ResolveTail(id);
   const std::uint32_t bs = config.block_size;
   sequence.length = sequence.planned = length;

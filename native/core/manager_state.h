@@ -229,7 +229,8 @@ struct Manager::State {
   std::uint64_t claim_back = 0;
   std::vector<std::vector<std::uint64_t>>
       spare_claims;           // per group: claims of this schedule with an unused block
-  std::uint32_t orphans = 0;  // claims of no step
+  std::uint32_t orphans = 0;        // claims of no step
+  std::uint32_t reserved_runs = 0;  // by open steps, for their commits
   std::uint32_t batch_mark = 0;
   Status plan_status = Status::kOk;  // why the last plan failed
   std::vector<RunId> path;           // scratch

@@ -24,12 +24,13 @@ std::uint32_t EntryCapacity(const Config& config) {
   return capacity;
 }
 
-// Merging keeps two runs in a row above kRunBlocks entries, so held chains need at most a run for
-// four blocks, plus what branches and ends: a few for each sequence. Runs that nobody holds are
-// evictable. Large blocks make short runs, and few: there every block may have its own.
+// Runs that nobody holds are evictable, and those that are held can be merged until two in a row hold more
+// than kRunBlocks entries: at most one for four blocks, plus a few for what branches and ends. Open steps
+// reserve what they will publish. Large blocks make short runs, and few: there every block has its own.
 std::uint32_t RunCapacity(const Config& config) {
   const std::uint32_t entries = EntryCapacity(config);
-  return (config.block_size >= 64 ? entries : entries / 2) + 6 * config.max_sequences + 64;
+  return (config.block_size >= 64 ? entries : entries / 2) + 6 * config.max_sequences + 64 +
+         config.max_open_steps * RunsPerStep(config);
 }
 
 }  // namespace
@@ -57,7 +58,7 @@ std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
 // --- Runs, token slots, entries ---
 
 RunId PrefixIndex::NewRun() {
-  assert(free_runs_ > 0);
+  if (free_runs_ == 0) std::abort();  // every caller has made sure; never write past the end
   free_runs_--;
   RunId id = free_run_;
   if (id == kNone) {
@@ -453,6 +454,18 @@ void PrefixIndex::TryMerge(RunId id) {
   child.length = static_cast<std::uint8_t>(child.length + run.length);
   Relink(child_id, 0, run.length);
   FreeRun(id);
+}
+
+void PrefixIndex::Compact() {
+  bool merged = true;
+  while (merged) {
+    merged = false;
+    for (RunId id = 0; id < fresh_run_; ++id) {
+      if (!CanMerge(id)) continue;
+      TryMerge(id);
+      merged = true;
+    }
+  }
 }
 
 // --- Holding ---

@@ -33,6 +33,12 @@ inline constexpr std::uint32_t kRunBlocks = 8;
 
 using RunId = std::uint32_t;
 
+// The most runs that committing one step can take: a new one for each sequence and for each kRunBlocks
+// blocks, and those that splits make on the way.
+inline std::uint32_t RunsPerStep(const Config& config) {
+  return 4 * config.max_batch_sequences + config.max_batch_tokens / config.block_size / kRunBlocks + 8;
+}
+
 // The stamp of a held run that some other holder has given back: its place in the list is lost.
 inline constexpr std::uint64_t kUsedSince = 0;
 
@@ -141,6 +147,8 @@ class PrefixIndex {
   RunId Split(RunId run, std::uint32_t count);
   // Joins `run` with its only child where nothing tells them apart. O(1).
   void TryMerge(RunId run);
+  // Does so everywhere. O(runs): for when no run is left.
+  void Compact();
 
   void Acquire(RunId run, HoldKind kind);
   // Gives a hold back. Runs that nobody holds any more become the most recently used, deepest

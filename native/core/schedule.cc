@@ -66,6 +66,19 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
   step.state = StepState::kPlanned;
   plan_status = Status::kOutOfBlocks;
 
+  // Committing must not fail for want of a run.
+  std::uint64_t tokens = 0;
+  for (std::uint32_t number = 0; number < count; ++number) {
+    tokens += shared[layout.batch_entries + number * kBatchEntryWords + 3] & ~kCountOnly;
+  }
+  const auto runs = 4 * count + static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
+  if (!EnsureRuns(runs)) {
+    step.state = StepState::kFree;
+    return {Status::kIndexFull, {}, {}};
+  }
+  step.reserved_runs = runs;
+  reserved_runs += runs;
+
   std::uint32_t* words = StepWords(slot);
   words[layout.step_cumulative] = 0;
   std::uint32_t token_offset = 0;
@@ -73,6 +86,7 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
     const std::uint32_t given = shared[layout.batch_entries + number * kBatchEntryWords + 3];
     if (!PlanInOwnTail(slot, number, token_offset) && !PlanEntry(slot, number, token_offset)) {
       UndoStep(slot, false);
+      reserved_runs -= runs;
       step.state = StepState::kFree;
       if (plan_status != Status::kOutOfBlocks) return {plan_status, {}, {}};
       stats.out_of_blocks++;

@@ -78,6 +78,7 @@ struct Step {
   std::uint32_t generation = 0;
   std::uint32_t depends_on = 0;  // bit per open step that must not be aborted alone
   std::uint32_t copies = 0;
+  std::uint32_t reserved_runs = 0;
   std::uint32_t missing_ids = 0;  // that commit must bring
   bool has_redundant = false;     // it brought in a block that was computed meanwhile
   std::vector<StepEntry> entries;

@@ -1,0 +1,426 @@
+// A random program: what it does is decided by its seed alone, and each answer is checked against
+// what the simulated device knows the core must or may answer.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "random_config.h"
+#include "simulated_device.h"
+#include "test.h"
+
+namespace pagedkv::test {
+
+enum Operation : std::uint32_t {
+  kOpen,
+  kSchedule,
+  kExecute,
+  kCommit,
+  kAbort,
+  kFork,
+  kTruncate,
+  kClose,
+  kSwap,
+  kDrop,
+  kResume,
+  kBegin,
+  kEnd,
+  kClear,
+  kLookup,
+  kOperations
+};
+
+class Program {
+ public:
+  explicit Program(std::uint64_t seed)
+      : random_(seed),
+        config_(RandomConfig(random_)),
+        device_(config_),
+        prompts_(random_, config_) {
+    Log(Describe(config_));
+    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5,
+                                                            3, 2,  3, 3,  4, 1, 3};
+    // Whole features are left out at random, so that the others meet more often.
+    for (std::uint32_t op = 0; op < kOperations; ++op) {
+      const bool is_left_out = op > kCommit && op != kClose && random_.OneIn(4);
+      weights_.push_back(is_left_out ? 0 : kWeights[op] * random_.Between(1, 3));
+    }
+    has_failures_ = random_.OneIn(2);
+    has_counts_ = random_.OneIn(2);
+  }
+
+  void Run(std::uint64_t operations) {
+    for (std::uint64_t i = 0; i < operations; ++i) RunOne();
+    Finish();
+  }
+
+  const std::vector<std::string>& log() const { return log_; }
+
+ private:
+  using Statuses = std::set<Status>;
+
+  void Log(const std::string& line) {
+    static const bool is_printed = EnvironmentNumber("PAGEDKV_LOG", 0) != 0;
+    if (is_printed) std::fprintf(stderr, "%s\n", line.c_str());
+    log_.push_back(line);
+  }
+
+  template <typename... Parts>
+  void LogCall(const Parts&... parts) {
+    std::ostringstream out;
+    ((out << parts), ...);
+    Log(out.str());
+  }
+
+  // `must`: the call cannot answer kOk, but one of these. `may`: it can answer these as well.
+  void CheckStatus(Status status, const Statuses& must, const Statuses& may = {}) {
+    std::ostringstream out;
+    out << "  -> " << status;
+    log_.back() += out.str();
+    if (must.contains(status) || may.contains(status)) return;
+    if (status == Status::kOk && must.empty()) return;
+    Fail(__FILE__, __LINE__, "unexpected" + out.str());
+  }
+
+  std::string RandomName() { return random_.OneIn(4) ? "b" : "a"; }
+
+  // Any sequence, seldom a closed one; kNone when there is none.
+  SequenceId RandomSequence() {
+    if (!known_.empty() && random_.OneIn(25)) return random_.Pick(known_);
+    const std::vector<SequenceId> open = device_.OpenSequences();
+    return open.empty() ? kNone : random_.Pick(open);
+  }
+
+  // What every operation on a sequence refuses.
+  Statuses Refusals(SequenceId id) const {
+    if (device_.IsClosed(id)) return {Status::kSequenceClosed};
+    Statuses must;
+    if (device_.State(id) == SequenceState::kDropped) must.insert(Status::kSequenceDropped);
+    return must;
+  }
+
+  Statuses AgainstTransfer(SequenceId id) const {
+    return device_.IsInTransfer(id) ? Statuses{Status::kTransferOpen} : Statuses{};
+  }
+
+  // A closed sequence keeps its slot until its steps have ended.
+  std::size_t Occupied() const {
+    return static_cast<std::size_t>(std::count_if(known_.begin(), known_.end(), [&](SequenceId id) {
+      return !device_.IsClosed(id) || device_.IsInStep(id);
+    }));
+  }
+
+  Statuses AgainstSlots() const {
+    return Occupied() >= config_.max_sequences ? Statuses{Status::kTooManySequences} : Statuses{};
+  }
+
+  void RunOne() {
+    std::uint32_t sum = 0;
+    for (const std::uint32_t weight : weights_) sum += weight;
+    std::uint32_t at = random_.Below(sum);
+    std::uint32_t op = 0;
+    while (at >= weights_[op]) at -= weights_[op++];
+    switch (op) {
+      case kOpen:
+        return Open();
+      case kSchedule:
+        return Schedule();
+      case kExecute:
+        return Execute();
+      case kCommit:
+        return Commit();
+      case kAbort:
+        return Abort();
+      case kBegin:
+        return BeginTransfer();
+      case kEnd:
+        return EndTransfer();
+      case kClear:
+        return Clear();
+      case kLookup:
+        return Lookup();
+      default:
+        break;
+    }
+    const SequenceId id = RandomSequence();
+    if (id == kNone) return;
+    switch (op) {
+      case kFork:
+        return Fork(id);
+      case kTruncate:
+        return Truncate(id);
+      case kClose:
+        return Close(id);
+      case kSwap:
+        return Preempt(id, PreemptMode::kSwap);
+      case kDrop:
+        return Preempt(id, PreemptMode::kDrop);
+      default:
+        return Resume(id);
+    }
+  }
+
+  void Open() {
+    const TokenList prompt = prompts_.Next();
+    const std::string name = RandomName();
+    LogCall("Open ", name, ' ', Show(prompt));
+    Statuses must = AgainstSlots();
+    if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    const auto opened = device_.TryOpen(prompt, name);
+    CheckStatus(opened.status, must);
+    if (opened.status == Status::kOk) Adopt(opened, prompt);
+  }
+
+  void Adopt(const SimulatedDevice::Opened& opened, TokenList prompt) {
+    LogCall("  sequence ", opened.sequence, ", cached ", opened.cached);
+    known_.push_back(opened.sequence);
+    if (plans_.size() <= opened.sequence) plans_.resize(opened.sequence + 1);
+    plans_[opened.sequence] = std::move(prompt);
+  }
+
+  // An older step may have to be executed before a block that it reads can be replaced.
+  bool IsPlanned(SequenceId id) const {
+    if (!device_.IsInStep(id)) return false;
+    for (const StepId step : device_.OpenSteps()) {
+      if (device_.StageOf(step) == SimulatedDevice::Stage::kScheduled) return true;
+    }
+    return false;
+  }
+
+  // The prompt's rest, as far as it is still the prompt; else something new.
+  TokenList NextTokens(SequenceId id) {
+    const std::size_t base = device_.History(id).size() + device_.PendingTokens(id);
+    const TokenList& plan = plans_[id];
+    const bool has_plan = plan.size() > base && !random_.OneIn(10);
+    TokenList tokens = has_plan ? Tail(plan, base) : prompts_.Tokens(random_.Between(1, 3));
+    if (random_.OneIn(4)) tokens.resize(1 + random_.Below(tokens.size()));
+    if (random_.OneIn(8)) tokens = Join(std::move(tokens), prompts_.Tokens(config_.block_size));
+    return tokens;
+  }
+
+  void Schedule() {
+    std::vector<Entry> batch;
+    Statuses must, may = {Status::kOutOfBlocks};
+    std::set<SequenceId> seen;
+    std::size_t sum = 0;
+    std::ostringstream line;
+    line << "Schedule";
+    const std::uint32_t entries = random_.Between(1, config_.max_batch_sequences);
+    for (std::uint32_t i = 0; i < entries + (random_.OneIn(40) ? 1 : 0); ++i) {
+      const SequenceId id = RandomSequence();
+      if (id == kNone) return;
+      if (seen.contains(id) && !random_.OneIn(20)) continue;
+      Entry entry{id, NextTokens(id), has_counts_ && random_.OneIn(3)};
+      must.merge(Refusals(id));
+      if (IsPlanned(id)) may.insert(Status::kStepOutOfOrder);
+      if (!seen.insert(id).second) must.insert(Status::kDuplicateInBatch);
+      const std::size_t base = device_.History(id).size() + device_.PendingTokens(id);
+      if (base + entry.tokens.size() > config_.max_sequence_tokens) {
+        must.insert(Status::kSequenceTooLong);
+      }
+      sum += entry.tokens.size();
+      line << " {" << id << (entry.is_count_only ? " count " : " ") << Show(entry.tokens) << '}';
+      batch.push_back(std::move(entry));
+    }
+    if (batch.size() > config_.max_batch_sequences || sum > config_.max_batch_tokens) {
+      must.insert(Status::kBatchTooLarge);
+    }
+    if (device_.OpenSteps().size() >= config_.max_open_steps) {
+      must.insert(Status::kTooManyOpenSteps);
+    }
+    if (config_.groups[0].host_blocks > 0) may.insert(Status::kTooManyTransfers);
+    Log(line.str());
+    const auto scheduled = device_.TrySchedule(batch);
+    CheckStatus(scheduled.status, must, may);
+    if (scheduled.status == Status::kOutOfBlocks) {
+      CHECK(scheduled.shortage.needed > scheduled.shortage.free);
+    }
+    if (scheduled.status == Status::kOk) {
+      LogCall("  step ", scheduled.step, ", offloads ", device_.Offloads(scheduled.step).size(),
+              ", onboards ", device_.Onboards(scheduled.step).size(), ", copies ",
+              device_.Copies(scheduled.step).size());
+    }
+  }
+
+  // The oldest that fits, seldom any other.
+  StepId RandomStep(bool is_to_execute) {
+    const std::vector<StepId> open = device_.OpenSteps();
+    if (open.empty()) return kNone;
+    if (random_.OneIn(10)) return random_.Pick(open);
+    for (const StepId id : open) {
+      if (!is_to_execute || device_.StageOf(id) == SimulatedDevice::Stage::kScheduled) return id;
+    }
+    return kNone;
+  }
+
+  void Execute() {
+    const StepId id = RandomStep(true);
+    if (id == kNone) return;
+    const bool ok = !has_failures_ || !random_.OneIn(5);
+    LogCall("Execute ", id, ok ? "" : " fails");
+    Statuses must, may;
+    for (const StepId older : device_.OpenSteps()) {
+      if (older >= id) break;
+      const auto stage = device_.StageOf(older);
+      if (stage == SimulatedDevice::Stage::kScheduled) must.insert(Status::kStepOutOfOrder);
+      if (stage == SimulatedDevice::Stage::kFailed) may.insert(Status::kStepFailed);
+    }
+    if (device_.StageOf(id) != SimulatedDevice::Stage::kScheduled) {
+      must.insert(Status::kStepExecuted);
+    }
+    CheckStatus(device_.TryExecute(id, ok), must, may);
+  }
+
+  void Commit() {
+    const StepId id = RandomStep(false);
+    if (id == kNone) return;
+    LogCall("Commit ", id);
+    Statuses must;
+    if (device_.OpenSteps().front() != id) must.insert(Status::kStepOutOfOrder);
+    if (device_.StageOf(id) == SimulatedDevice::Stage::kFailed) {
+      must.insert(Status::kStepFailed);
+    }
+    const Status status = device_.TryCommit(id);
+    CheckStatus(status, must);
+  }
+
+  void Abort() {
+    const std::vector<StepId> open = device_.OpenSteps();
+    if (open.empty()) return;
+    const StepId id = random_.Pick(open);
+    LogCall("Abort ", id);
+    CheckStatus(device_.TryAbort(id), {});
+  }
+
+  void Fork(SequenceId id) {
+    const auto length = static_cast<std::uint32_t>(device_.History(id).size());
+    const std::uint32_t at = random_.Between(0, length + (random_.OneIn(20) ? 1 : 0));
+    LogCall("Fork ", id, " at ", at);
+    Statuses must = Refusals(id);
+    must.merge(AgainstSlots());
+    if (at > length) must.insert(Status::kBeyondEnd);
+    const auto opened = device_.TryFork(id, at);
+    CheckStatus(opened.status, must, AgainstTransfer(id));
+    if (opened.status == Status::kOk) Adopt(opened, plans_[id]);
+  }
+
+  void Truncate(SequenceId id) {
+    const auto length = static_cast<std::uint32_t>(device_.History(id).size());
+    const std::uint32_t to = random_.OneIn(2)
+                                 ? length - std::min(length, random_.Below(4))
+                                 : random_.Between(0, length + (random_.OneIn(20) ? 1 : 0));
+    LogCall("Truncate ", id, " to ", to);
+    Statuses must = Refusals(id);
+    if (device_.IsInStep(id)) must.insert(Status::kSequenceInStep);
+    if (to > length) must.insert(Status::kBeyondEnd);
+    CheckStatus(device_.TryTruncate(id, to), must, AgainstTransfer(id));
+  }
+
+  void Close(SequenceId id) {
+    LogCall("Close ", id);
+    const bool is_closed = device_.IsClosed(id);
+    CheckStatus(device_.TryClose(id), is_closed ? Statuses{Status::kSequenceClosed} : Statuses{});
+  }
+
+  void Preempt(SequenceId id, PreemptMode mode) {
+    const bool is_swap = mode == PreemptMode::kSwap;
+    LogCall(is_swap ? "Swap out " : "Drop ", id);
+    Statuses must = Refusals(id);
+    if (device_.IsInStep(id)) must.insert(Status::kSequenceInStep);
+    const auto preempted = device_.TryPreempt(id, mode);
+    Statuses may = AgainstTransfer(id);
+    if (is_swap) may.merge(Statuses{Status::kOutOfBlocks, Status::kTooManyTransfers});
+    CheckStatus(preempted.status, must, may);
+    if (preempted.status == Status::kOutOfBlocks) {
+      CHECK(preempted.shortage.needed > preempted.shortage.free);
+    }
+    if (preempted.transfer != kNone) {
+      LogCall("  transfer ", preempted.transfer, ", moves ", preempted.moves);
+      waiting_.push_back(preempted.transfer);
+    }
+  }
+
+  void Resume(SequenceId id) {
+    const TokenList prompt = random_.OneIn(2) ? plans_[id] : prompts_.Next();
+    LogCall("Resume ", id, ' ', Show(prompt));
+    Statuses must;
+    if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
+    if (!device_.IsClosed(id) && device_.State(id) != SequenceState::kDropped) {
+      must.insert(Status::kSequenceNotDropped);
+    }
+    if (prompt.empty()) must.insert(Status::kEmptyTokens);
+    if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    const auto opened = device_.TryResume(id, prompt);
+    CheckStatus(opened.status, must, AgainstTransfer(id));
+    if (opened.status == Status::kOk) plans_[id] = prompt;
+  }
+
+  void BeginTransfer() {
+    if (waiting_.empty()) return;
+    const std::uint32_t at = random_.Below(waiting_.size());
+    LogCall("Begin transfer ", waiting_[at]);
+    device_.BeginTransfer(waiting_[at]);
+    begun_.push_back(waiting_[at]);
+    waiting_.erase(waiting_.begin() + at);
+  }
+
+  void EndTransfer() {
+    if (begun_.empty()) return;
+    const std::uint32_t at = random_.Below(begun_.size());
+    const bool ok = !has_failures_ || !random_.OneIn(4);
+    LogCall("End transfer ", begun_[at], ok ? "" : " fails");
+    device_.EndTransfer(begun_[at], ok);
+    begun_.erase(begun_.begin() + at);
+  }
+
+  void Clear() {
+    if (!random_.OneIn(3)) return;
+    const bool is_all = random_.OneIn(3);
+    const std::string name = RandomName();
+    LogCall("Clear ", is_all ? "all" : name);
+    device_.Clear(is_all ? std::nullopt : std::optional<std::string_view>(name));
+  }
+
+  void Lookup() {
+    const TokenList prompt = prompts_.Next();
+    const std::string name = RandomName();
+    LogCall("Lookup ", name, ' ', Show(prompt));
+    device_.Lookup(prompt, name);
+    const auto admission = device_.manager().Admission(prompt, name);
+    CHECK(admission.now_tokens <= admission.after_tokens);
+  }
+
+  // Nothing may be left held, and the whole device can be had again.
+  void Finish() {
+    Log("CloseAll");
+    device_.CloseAll();
+    std::uint32_t blocks = config_.max_blocks_per_sequence();
+    for (const GroupConfig& group : config_.groups) blocks = std::min(blocks, group.device_blocks);
+    const std::uint32_t tokens = std::min(
+        {blocks * config_.block_size, config_.max_batch_tokens, config_.max_sequence_tokens});
+    Log("the largest prompt that fits");
+    device_.Chat(Text(1, tokens), "last");
+    device_.CloseAll();
+    device_.Clear(std::nullopt);
+    CHECK_EQ(device_.manager().GetStats().device.free, config_.groups[0].device_blocks);
+    CHECK_EQ(device_.manager().GetStats().host.free, config_.groups[0].host_blocks);
+  }
+
+  Random random_;
+  Config config_;
+  SimulatedDevice device_;
+  RandomPrompts prompts_;
+  std::vector<std::uint32_t> weights_;
+  bool has_failures_ = false;
+  bool has_counts_ = false;
+  std::vector<TokenList> plans_;   // by sequence, what it was opened with
+  std::vector<SequenceId> known_;  // open and closed
+  std::vector<TransferId> waiting_, begun_;
+  std::vector<std::string> log_;
+};
+
+}  // namespace pagedkv::test
