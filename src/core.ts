@@ -8,13 +8,13 @@ import { totalmem } from 'node:os';
 import { check, PagedKvError, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
 import type { Config } from './options.js';
+import { WORD_BYTES } from './words.js';
 
 /** As much of it as is used here; neither Node's types nor the language's declare it. */
 declare const WebAssembly: {
   readonly Memory: new (pages: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
 };
 
-const WORD_BYTES = 4;
 /** Of an entry of a batch: slot, generation, nonce, count. */
 export const ENTRY_WORDS = 4;
 const NONCE_WORD = 2;

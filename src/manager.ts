@@ -125,7 +125,7 @@ export class KvCacheManager {
   /**
    * A sequence for a prompt, sharing what of it is in memory: see its `cachedTokens`. The ids are not kept:
    * those given to `schedule` or `commit` are the truth. Throws `EMPTY_TOKENS`, `INVALID_TOKEN`,
-   * `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`. O(blocks of the prompt).
+   * `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`, `INDEX_FULL`. O(blocks of the prompt).
    */
   open(tokens: TokenIds, options?: NamespaceOption): Sequence {
     const core = KvCacheManager.#coreOf(this);
@@ -136,7 +136,10 @@ export class KvCacheManager {
     return adoptSequence(core);
   }
 
-  /** What `open` would find. Changes nothing, not even what is evicted next. O(blocks of the prompt). */
+  /**
+   * What `open` would find. Changes nothing, not even what is evicted next. O(blocks of the prompt +
+   * sequences in open steps), and squared in the worst case.
+   */
   lookup(tokens: TokenIds, options?: NamespaceOption): Lookup {
     const core = KvCacheManager.#coreOf(this);
     const name = readNamespaceOption('lookup', options);
@@ -177,7 +180,7 @@ export class KvCacheManager {
    * batch has `2 * maxOpenSteps` objects in turn, one that was just committed still throws `STEP_CLOSED`.
    *
    * Throws `EMPTY_BATCH`, `EMPTY_TOKENS`, `BATCH_TOO_LARGE`, `DUPLICATE_IN_BATCH`, `SEQUENCE_CLOSED`,
-   * `SEQUENCE_DROPPED`, `SEQUENCE_TOO_LONG`, `TOO_MANY_OPEN_STEPS`, `TRANSFER_OPEN`, `TOO_MANY_TRANSFERS`.
+   * `SEQUENCE_DROPPED`, `SEQUENCE_TOO_LONG`, `TOO_MANY_OPEN_STEPS`, `TOO_MANY_TRANSFERS`, `INDEX_FULL`.
    * O(batch + tokens + blocks allocated).
    */
   schedule(batch: Batch | readonly BatchEntry[]): Step | OutOfBlocks {
@@ -203,7 +206,7 @@ export class KvCacheManager {
 
   /**
    * Forgets what is cached under a namespace, or, without one, under all of them, in both tiers. Open
-   * sequences keep what they hold, but nobody finds it any more. O(blocks cached).
+   * sequences keep what they hold, but nobody finds it any more. O(sequences + blocks dropped).
    */
   clear(options?: NamespaceOption): void {
     const core = KvCacheManager.#coreOf(this);
@@ -212,7 +215,7 @@ export class KvCacheManager {
     else check(native.clear(core.id, namespace));
   }
 
-  /** O(1). */
+  /** O(open steps and transfers). */
   stats(): Stats {
     return readStats(KvCacheManager.#coreOf(this));
   }

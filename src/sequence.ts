@@ -90,7 +90,8 @@ export class Sequence {
 
   /**
    * A second sequence of the first `at` committed tokens (default: all), which shares every block.
-   * Throws `BEYOND_END`, `TOO_MANY_SEQUENCES`. O(runs of blocks) and a copy of the block table's row.
+   * Throws `BEYOND_END`, `SEQUENCE_DROPPED`, `TOO_MANY_SEQUENCES`, `INDEX_FULL`. O(runs of blocks) and a
+   * copy of the block table's row.
    */
   fork(at?: number): Sequence {
     const core = Sequence.#coreOf(this);
@@ -100,8 +101,8 @@ export class Sequence {
   }
 
   /**
-   * Gives back all tokens from `length` on. Throws `BEYOND_END`, and `SEQUENCE_IN_STEP` while a step that
-   * holds it is open. O(runs of blocks given back).
+   * Gives back all tokens from `length` on. Throws `BEYOND_END`, `SEQUENCE_DROPPED`, `INDEX_FULL`, and
+   * `SEQUENCE_IN_STEP` while a step that holds it is open. O(runs of blocks given back).
    */
   truncate(length: number): void {
     const core = Sequence.#coreOf(this);
@@ -110,7 +111,8 @@ export class Sequence {
 
   /**
    * Brings back a sequence that was preempted by dropping, with the ids it had. Returns `cachedTokens`: the
-   * engine computes the rest anew. Throws `SEQUENCE_NOT_DROPPED`. O(blocks of the prompt).
+   * engine computes the rest anew. Throws `SEQUENCE_NOT_DROPPED`, `EMPTY_TOKENS`, `INVALID_TOKEN`,
+   * `SEQUENCE_TOO_LONG`, `INDEX_FULL`. O(blocks of the prompt).
    */
   resume(tokens: TokenIds): number {
     const core = Sequence.#coreOf(this);

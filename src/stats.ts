@@ -3,7 +3,7 @@ import type { Core } from './core.js';
 import { check } from './errors.js';
 import { native } from './native.js';
 
-/** Blocks of one tier of the first cache group, now: total = free + cached + held. */
+/** Blocks of one tier of the first cache group, now: total = free + cached + held + inFlight. */
 export interface TierStats {
   readonly total: number;
   /** On the free list. */

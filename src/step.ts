@@ -4,7 +4,8 @@ import { check, invalidReceiver, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
 import type { Attention, Executable, Moves } from './plan.js';
 import { readIds, type TokenIds } from './validate.js';
-import { MOVE_WORDS, type StepViews } from './views.js';
+import type { StepViews } from './views.js';
+import { MOVE_WORDS } from './words.js';
 
 /** A step that was not scheduled yet. `views` are those of each slot. */
 export let newStep: (core: Core, views: readonly StepViews[]) => Step;
@@ -14,7 +15,8 @@ export let isStepOpen: (step: Step) => boolean;
 
 /**
  * One forward pass over a batch: planned, then executed by a device and by the engine, then committed or
- * aborted. Its views live until then; every member but `ok` throws `STEP_CLOSED` afterwards.
+ * aborted. Its views live until then; every member but `ok` throws `STEP_CLOSED` afterwards. One that is
+ * dropped without either keeps what it reserved, and its place among the open steps.
  */
 export class Step implements Executable {
   readonly ok = true;
@@ -78,7 +80,8 @@ export class Step implements Executable {
   /**
    * Makes the step true: its tokens count, and the blocks it filled can be found by prompts. `ids`: exactly
    * those of the entries that gave a count, in batch order. A step that no device has executed counts as
-   * executed. Throws `IDS_MISSING`, `STEP_OUT_OF_ORDER`, `STEP_FAILED`, `STEP_CLOSED`. O(batch + tokens).
+   * executed. Throws `IDS_MISSING`, `STEP_OUT_OF_ORDER`, `STEP_FAILED`, `STEP_CLOSED`, and
+   * `STEP_EXECUTING` while a device is at it. O(batch + tokens).
    */
   commit(ids?: TokenIds): void {
     const core = Step.#coreOf(this);
@@ -90,7 +93,8 @@ export class Step implements Executable {
 
   /**
    * As if it had never been; once it was executed, cached blocks that it overwrote are gone and finished
-   * transfers stand. Later open steps that share a sequence with it are aborted too. Throws `STEP_CLOSED`.
+   * transfers stand. Later open steps that share a sequence with it are aborted too. Throws `STEP_CLOSED`,
+   * and `STEP_EXECUTING` while a device is at it.
    */
   abort(): void {
     const core = Step.#coreOf(this);
@@ -113,7 +117,8 @@ const NO_TICKET = 2 ** 32 - 1;
 
 /**
  * A preempted sequence's way to the host. It is gone from the device once a device has executed this.
- * Its moves are its own, and outlive it.
+ * Its moves are its own, and outlive it. One that is dropped without being executed keeps the blocks that
+ * it reserved in both tiers.
  */
 export class Transfer implements Executable {
   readonly ok = true;
@@ -148,7 +153,10 @@ export class Transfer implements Executable {
     check(native.beginTransfer(core.id, this.#ticket));
   }
 
-  /** A device calls it after the last move. Not ok: the blocks stay on the device, the sequence active. */
+  /**
+   * A device calls it after the last move. Not ok: the sequence stays `'swapped'`, and the blocks, which are
+   * still on the device, are found there when it is scheduled.
+   */
   endExecute(ok: boolean): void {
     const core = Transfer.#coreOf(this);
     if (this.#ticket === NO_TICKET) return;

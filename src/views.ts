@@ -4,6 +4,7 @@
  */
 import type { Core } from './core.js';
 import type { Attention, GroupTables, Moves } from './plan.js';
+import { COPY_WORDS, MOVE_WORDS, UPDATE_WORDS } from './words.js';
 
 /** Words of a step's header: `StepWord` of `native/core/shared_memory.h`. */
 const Header = {
@@ -15,11 +16,6 @@ const Header = {
   copies: 5,
   updates: 6,
 } as const;
-
-/** Words of a record. */
-export const MOVE_WORDS = 3;
-const COPY_WORDS = 4;
-const UPDATE_WORDS = 3;
 
 /** Views are kept up to this length; of longer ones only the last. */
 const MAX_KEPT_LENGTH = 1024;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HostAttention } from '../src/attention/host.js';
+import type { AttentionOptions } from '../src/attention/shape.js';
 import { HostCache, poisonBlocks } from '../src/device/host.js';
 import { AttentionCase, LAYER, nameOf, shapes, type CaseShape } from './attention.cases.js';
 import { relativeL2 } from './attention.naive.js';
@@ -53,6 +54,21 @@ describe(`attention in host memory (${replay})`, () => {
     const bare = new HostCache({ layout: oddLayout({ blockSize: 4, deviceBlocks: 1 }) });
     expect(() => new HostAttention(bare, { queryHeads: 2 })).toThrow(
       expect.objectContaining({ code: 'NO_MODEL' }),
+    );
+  });
+
+  it.each([
+    ['a misspelling', { queryHeads: 2, scales: 1 }, 'UNKNOWN_OPTION'],
+    ['no query heads', {}, 'INVALID_OPTION'],
+    ['a fraction of a head', { queryHeads: 2.5 }, 'INVALID_OPTION'],
+    ['NaN', { queryHeads: 2, scale: NaN }, 'INVALID_OPTION'],
+    ['a word for a number', { queryHeads: 2, scale: '1' }, 'INVALID_OPTION'],
+    ['no options', undefined, 'INVALID_OPTION'],
+  ])('refuses %s', (_, options, code) => {
+    const model = { layers: 1, kvHeads: 2, headDim: 8, dtype: 'f32' } as const;
+    const cache = new HostCache({ layout: modelLayout(model, { blockSize: 4, deviceBlocks: 1 }) });
+    expect(() => new HostAttention(cache, options as AttentionOptions)).toThrow(
+      expect.objectContaining({ code }),
     );
   });
 

@@ -187,6 +187,18 @@ await describeOnGpu('attention on a GPU', (device) => {
     expect(made.count).toBe(0);
   });
 
+  it.each([
+    ['a misspelling', { queryHeads: 2, activation: 'f16' }, 'UNKNOWN_OPTION'],
+    ['an unknown element type', { queryHeads: 2, activations: 'f61' }, 'INVALID_OPTION'],
+    ['a scale that is no number', { queryHeads: 2, scale: NaN }, 'INVALID_OPTION'],
+  ])('refuses %s', async (_, options, code) => {
+    const model = { layers: 1, kvHeads: 2, headDim: 8, dtype: 'f32' } as const;
+    const layout = modelLayout(model, { blockSize: 4, deviceBlocks: 2 });
+    using cache = await WebGpuCache.create(device, { layout });
+    const create = WebGpuAttention.create(cache, options as WebGpuAttentionOptions);
+    await expect(create).rejects.toEqual(expect.objectContaining({ code }));
+  });
+
   it('refuses shapes that the kernels do not support', async () => {
     const cacheOf = (headDim: number, dtype: DType): Promise<WebGpuCache> => {
       const model = { layers: 1, kvHeads: 2, headDim, dtype };

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { requestDevice } from '../src/device/adapter.js';
+import { requestDevice, type DeviceRequest } from '../src/device/adapter.js';
 import { describeOnGpu } from './device.gpu.js';
 
 const noAdapters = { requestAdapter: () => Promise.resolve(null) } as unknown as GPU;
@@ -12,6 +12,14 @@ describe('the request for a device', () => {
         message: expect.stringContaining('VK_ICD_FILENAMES') as string,
       }),
     );
+  });
+
+  it.each([
+    ['a misspelling', { adaptor: 'software' }, 'UNKNOWN_OPTION'],
+    ['an unknown kind', { adapter: 'hard' }, 'INVALID_OPTION'],
+  ])('refuses %s', async (_, request, code) => {
+    const refused = expect.objectContaining({ code });
+    await expect(requestDevice(request as DeviceRequest)).rejects.toEqual(refused);
   });
 
   it('says what to install when the webgpu package is missing', async () => {

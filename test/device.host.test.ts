@@ -50,6 +50,15 @@ describe('memory in host memory', () => {
     );
   });
 
+  it('refuses a tier that is none', async () => {
+    const cache = new HostCache({ layout: modelLayout(MODEL, { blockSize: 4, deviceBlocks: 3 }) });
+    const invalid = expect.objectContaining({ code: 'INVALID_ARGUMENT' });
+    const tier = 'disk' as 'host';
+    expect(() => cache.plane(0, 0, tier)).toThrow(invalid);
+    await expect(cache.readBlock(0, 0, 0, tier)).rejects.toEqual(invalid);
+    await expect(poisonBlocks(cache, 0, undefined, tier)).rejects.toEqual(invalid);
+  });
+
   it('reads back the block that was written, in either tier', async () => {
     const layout = oddLayout({ blockSize: 4, deviceBlocks: 3, hostBlocks: 2 });
     const cache = new HostCache({ layout });

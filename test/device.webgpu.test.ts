@@ -158,6 +158,107 @@ await describeOnGpu('memory on a GPU', (device) => {
     expect(await cache.readBlock(0, 0, 1)).toEqual(bytes);
   });
 
+  it('runs executions in the order they were asked for, also when asked after one has ended', async () => {
+    const layout = oddLayout(SIZE);
+    using cache = await WebGpuCache.create(device, { layout });
+    const order: string[] = [];
+    const work = (name: string): FakeWork => {
+      const made = new FakeWork({ offloads: [[0, 0, 0]] });
+      made.beginExecute = () => order.push(name);
+      return made;
+    };
+    const a = cache.execute(work('a'));
+    const b = cache.execute(work('b'));
+    await a;
+    await Promise.all([b, cache.execute(work('c'))]);
+    expect(order).toEqual(['a', 'b', 'c']);
+  });
+
+  it('runs the next execution after one that failed', async () => {
+    using cache = await WebGpuCache.create(device, { layout: oddLayout(SIZE) });
+    const broken = new FakeWork();
+    broken.beginExecute = () => {
+      throw new Error('not now');
+    };
+    const next = new FakeWork();
+    const results = await Promise.allSettled([cache.execute(broken), cache.execute(next)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+    expect(next.events).toEqual(['begin', 'done']);
+  });
+
+  it('moves what it was told to, whatever becomes of the plan while it waits', async () => {
+    using cache = await WebGpuCache.create(device, { layout: oddLayout(SIZE) });
+    const bytes = new Random('reused').bytes(SIZE.blockSize * 64);
+    await cache.writeBlock(0, 0, 3, bytes);
+    const work = new FakeWork({
+      offloads: [[0, 3, 7]],
+      onboards: [[0, 7, 5]],
+      copies: [[0, 5, 9, 5]],
+    });
+    const execution = cache.execute(work);
+    await Promise.resolve();
+    expect(work.events).toEqual(['begin']);
+    for (const records of Object.values(work.moves) as Uint32Array[]) records.fill(1);
+    await execution;
+    expect(await cache.readBlock(0, 0, 7, 'host')).toEqual(bytes);
+    expect(await cache.readBlock(0, 0, 9)).toEqual(bytes);
+  });
+
+  it.each([
+    ['a misspelling', { move: 'kernel' }, 'UNKNOWN_OPTION', /did you mean 'moves'\?/],
+    ['an unknown way to move', { moves: 'kernle' }, 'INVALID_OPTION', /'kernel' or 'copies'/],
+    ['NaN', { stagingBytes: NaN }, 'INVALID_OPTION', /stagingBytes .* got NaN/],
+    ['an empty slab', { maxSlabBytes: 0 }, 'INVALID_OPTION', /maxSlabBytes .* got 0/],
+    ['a word for a flag', { touchHostMemory: 'no' }, 'INVALID_OPTION', /true or false/],
+    ['no options', null, 'INVALID_OPTION', /the cache must be an object, got null/],
+  ])('refuses %s before it makes anything', async (_, options, code, message) => {
+    using made = countCreations(device);
+    const create = WebGpuCache.create(
+      device,
+      { layout: oddLayout(SIZE) },
+      options as WebGpuCacheOptions,
+    );
+    const refusal = expect.objectContaining({ code, message: expect.stringMatching(message) });
+    await expect(create).rejects.toEqual(refusal);
+    expect(made.count).toBe(0);
+  });
+
+  it('refuses a tier that is none', async () => {
+    using cache = await WebGpuCache.create(device, { layout: oddLayout(SIZE) });
+    const invalid = expect.objectContaining({ code: 'INVALID_ARGUMENT' });
+    const tier = 'disk' as 'host';
+    await expect(cache.readBlock(0, 0, 0, tier)).rejects.toEqual(invalid);
+    await expect(cache.writeBlock(0, 0, 0, new Uint8Array(320), tier)).rejects.toEqual(invalid);
+    await expect(poisonBlocks(cache, 0, undefined, tier)).rejects.toEqual(invalid);
+  });
+
+  it('lets go of what it had made when the rest cannot be', async () => {
+    const create = device.createBuffer.bind(device);
+    const made: GPUBuffer[] = [];
+    const destroyed = new Set<GPUBuffer>();
+    const createBuffer = (descriptor: GPUBufferDescriptor): GPUBuffer => {
+      if (descriptor.label === 'pagedkv packed records') throw new TypeError('no');
+      const buffer = create(descriptor);
+      const destroy = buffer.destroy.bind(buffer);
+      Object.defineProperty(buffer, 'destroy', {
+        value: () => {
+          destroyed.add(buffer);
+          destroy();
+        },
+      });
+      made.push(buffer);
+      return buffer;
+    };
+    Object.defineProperty(device, 'createBuffer', { configurable: true, value: createBuffer });
+    try {
+      await expect(WebGpuCache.create(device, { layout: oddLayout(SIZE) })).rejects.toThrow('no');
+    } finally {
+      Reflect.deleteProperty(device, 'createBuffer');
+    }
+    expect(made.length).toBeGreaterThan(0);
+    expect([...destroyed]).toEqual(made);
+  });
+
   it('picks buffer copies on a software adapter and kernels on a GPU', async () => {
     using cache = await WebGpuCache.create(device, { layout: oddLayout(SIZE) });
     expect(cache.moves).toBe(device.adapterInfo.isFallbackAdapter ? 'copies' : 'kernel');

@@ -3,10 +3,10 @@ import { WebGpuAttention } from '../src/attention/index.js';
 import { WebGpuCache, type WebGpuCacheOptions } from '../src/device/webgpu.js';
 import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
+import { WORD_BYTES } from '../src/words.js';
 import { MAX_BATCH_TOKENS, type Contents, type OracleMemory } from './oracle.memory.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
-const WORD_BYTES = 4;
 const MAP_READ = 0x0001;
 const COPY_DST = 0x0008;
 const STORAGE = 0x0080;

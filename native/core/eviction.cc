@@ -311,12 +311,25 @@ void Manager::State::DropLastEntry(RunId run) {
   }
 }
 
-// Drops a run that nobody holds with all below it. Costs O(blocks dropped); its parent is not
-// merged.
+// Drops a run that nobody holds with all below it, leaves first. Costs O(blocks dropped); its
+// parent is not merged.
 void Manager::State::DropSubtree(RunId id) {
-  assert(!index.IsHeld(id));
+  const RunId above = index.run(id).parent;
+  for (RunId at = id; at != above;) {
+    if (index.run(at).child != kNone) {
+      at = index.run(at).child;
+      continue;
+    }
+    const RunId parent = index.run(at).parent;
+    DropLeaf(at);
+    at = parent;
+    if (at == above) break;
+  }
+}
+
+void Manager::State::DropLeaf(RunId id) {
+  assert(!index.IsHeld(id) && index.run(id).children == 0);
   if (index.run(id).list != kNoList) index.Unlist(id);
-  DropChildren(id);
   const bool arriving = (index.run(id).flags & kRunArriving) != 0;
   if (index.run(id).hidden > 0 && !arriving) Dethrone(id);
   const std::uint32_t visible = index.Visible(id);
@@ -326,10 +339,8 @@ void Manager::State::DropSubtree(RunId id) {
       const BlockId block = index.block(id, entry, group);
       if (entry < visible) {
         pools[group].Give(block);
-      } else if (arriving) {
-        pools[group].set_state(block, BlockState::kForgotten);
       } else {
-        pools[group].set_state(block, BlockState::kPrivate);
+        pools[group].set_state(block, arriving ? BlockState::kForgotten : BlockState::kPrivate);
       }
     }
     index.SetHidden(id, 0);

@@ -53,7 +53,8 @@ Status Manager::CheckConfig(const Config& c) {
       return Status::kInvalidConfig;
     }
     // Slots are int32 in the tables.
-    if (std::uint64_t{group.device_blocks} * c.block_size > INT32_MAX) return Status::kInvalidConfig;
+    if (std::uint64_t{group.device_blocks} * c.block_size > INT32_MAX)
+      return Status::kInvalidConfig;
     // A block moves to the host in every group, or in none.
     if ((group.host_blocks == 0) != (c.groups[0].host_blocks == 0)) return Status::kInvalidConfig;
   }
@@ -615,16 +616,19 @@ Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_vi
   return {in_tokens(now), in_tokens(after)};
 }
 
-// Drops what nobody holds below `run`, and marks the rest so that it goes with its last holder.
-void Manager::State::Detach(RunId run) {
-  index.run(run).flags |= kRunDetached;
-  std::vector<RunId> children;
-  index.ForEachChild(run, [&](RunId child) { children.push_back(child); });
-  for (const RunId child : children) {
-    if (index.IsHeld(child)) {
-      Detach(child);
+// Drops what nobody holds below `root`, and marks the rest so that it goes with its last holder.
+void Manager::State::Detach(RunId root) {
+  // All that can fail comes first. Parents stand before their children.
+  std::vector<RunId> runs{root};
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const RunId at = runs[i];
+    index.ForEachChild(at, [&](RunId child) { runs.push_back(child); });
+  }
+  for (std::size_t i = runs.size(); i-- > 0;) {
+    if (index.IsHeld(runs[i])) {
+      index.run(runs[i]).flags |= kRunDetached;
     } else {
-      DropSubtree(child);
+      DropLeaf(runs[i]);
     }
   }
 }

@@ -109,6 +109,7 @@ struct Manager::State {
   void LostChild(RunId parent);
   void DropChildren(RunId run);
   void DropSubtree(RunId run);
+  void DropLeaf(RunId run);
   bool EnsureRuns(std::uint32_t count);
   std::uint32_t HostRoom(std::uint32_t group) const;
   void TakeHostNow(BlockId* set);
@@ -228,7 +229,7 @@ struct Manager::State {
   std::uint64_t claim_front = 0;
   std::uint64_t claim_back = 0;
   std::vector<std::vector<std::uint64_t>>
-      spare_claims;           // per group: claims of this schedule with an unused block
+      spare_claims;                 // per group: claims of this schedule with an unused block
   std::uint32_t orphans = 0;        // claims of no step
   std::uint32_t reserved_runs = 0;  // by open steps, for their commits
   std::uint32_t batch_mark = 0;

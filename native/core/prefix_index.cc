@@ -24,9 +24,10 @@ std::uint32_t EntryCapacity(const Config& config) {
   return capacity;
 }
 
-// Runs that nobody holds are evictable, and those that are held can be merged until two in a row hold more
-// than kRunBlocks entries: at most one for four blocks, plus a few for what branches and ends. Open steps
-// reserve what they will publish. Large blocks make short runs, and few: there every block has its own.
+// Runs that nobody holds are evictable, and those that are held can be merged until two in a row
+// hold more than kRunBlocks entries: at most one for four blocks, plus a few for what branches and
+// ends. Open steps reserve what they will publish. Large blocks make short runs, and few: there
+// every block has its own.
 std::uint32_t RunCapacity(const Config& config) {
   const std::uint32_t entries = EntryCapacity(config);
   return (config.block_size >= 64 ? entries : entries / 2) + 6 * config.max_sequences + 64 +

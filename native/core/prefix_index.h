@@ -33,10 +33,11 @@ inline constexpr std::uint32_t kRunBlocks = 8;
 
 using RunId = std::uint32_t;
 
-// The most runs that committing one step can take: a new one for each sequence and for each kRunBlocks
-// blocks, and those that splits make on the way.
+// The most runs that committing one step can take: a new one for each sequence and for each
+// kRunBlocks blocks, and those that splits make on the way.
 inline std::uint32_t RunsPerStep(const Config& config) {
-  return 4 * config.max_batch_sequences + config.max_batch_tokens / config.block_size / kRunBlocks + 8;
+  return 4 * config.max_batch_sequences + config.max_batch_tokens / config.block_size / kRunBlocks +
+         8;
 }
 
 // The stamp of a held run that some other holder has given back: its place in the list is lost.

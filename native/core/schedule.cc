@@ -71,7 +71,8 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
   for (std::uint32_t number = 0; number < count; ++number) {
     tokens += shared[layout.batch_entries + number * kBatchEntryWords + 3] & ~kCountOnly;
   }
-  const auto runs = 4 * count + static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
+  const auto runs =
+      4 * count + static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
   if (!EnsureRuns(runs)) {
     step.state = StepState::kFree;
     return {Status::kIndexFull, {}, {}};

@@ -44,6 +44,12 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
   Sequence& sequence = sequences[id];
   ReserveTails(config.max_sequences + transfers.size() + 1);
   transfers.reserve(transfers.size() + 1);
+  // All that can fail comes first.
+  Transfer transfer;
+  const std::size_t most = std::min(row_cells + 1, pools[0].host_total());
+  transfer.pins.reserve(most);
+  transfer.device_sets.reserve(most * groups);
+  transfer.host_sets.reserve(most * groups);
   ResolveTail(id);
   const bool was_active = sequence.state == SequenceState::kActive;
   path.clear();
@@ -78,7 +84,6 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
     stats.preemptions++;
     TellSequence(id);
   }
-  Transfer transfer;
   // All of them are pinned first: making room on the host may merge runs that only their children
   // hold.
   for (const RunId run : path) PinRun(transfer, run);

@@ -79,9 +79,9 @@ enum class Status : std::uint32_t {
   kTransferClosed = 22,  // the ticket was ended before, or was never given
   kTransferOpen = 23,    // the sequence's swap-out has not ended yet
   kTooManyTransfers = 24,  // the moves would pass max_step_transfers
-  kStepFailed = 25,          // its execution failed: abort it
-  kIndexFull = 26,           // the prefix index has no run left, and nothing to evict for one
-  kStepExecuting = 27,       // a device is at it: not before its execution has ended
+  kStepFailed = 25,        // its execution failed: abort it
+  kIndexFull = 26,         // the prefix index has no run left, and nothing to evict for one
+  kStepExecuting = 27,     // a device is at it: not before its execution has ended
 };
 
 struct SequenceHandle {

@@ -181,7 +181,7 @@ class Validator {
       roots++;
       Require(index_.run(root).parent == kNone && index_.run(root).length == 0,
               "a root is not a root");
-      CheckRun(root, std::hash<std::string>()(name));
+      CheckTree(root, std::hash<std::string>()(name));
     }
     // What was cleared while held hangs on roots that no name leads to.
     for (RunId run = 0; run < holds_.size(); ++run) {
@@ -189,7 +189,7 @@ class Validator {
       const RunId root = s_.RootOf(run);
       if (holds_[root].reached) continue;
       roots++;
-      CheckRun(root, 0);
+      CheckTree(root, 0);
     }
     Require(s_.root_names.size() == roots, "a root has lost its name");
     Require(reached_ + index_.free_runs() == index_.run_capacity(), "a run is lost");
@@ -197,7 +197,16 @@ class Validator {
             "a token slot is lost");
   }
 
-  void CheckRun(RunId id, std::uint64_t above) {
+  void CheckTree(RunId root, std::uint64_t name) {
+    std::vector<std::pair<RunId, std::uint64_t>> left{{root, name}};
+    while (!left.empty()) {
+      const auto [run, above] = left.back();
+      left.pop_back();
+      CheckRun(run, above, left);
+    }
+  }
+
+  void CheckRun(RunId id, std::uint64_t above, std::vector<std::pair<RunId, std::uint64_t>>& left) {
     const Run& run = index_.run(id);
     Require(!holds_[id].reached, "a run has two parents");
     holds_[id].reached = true;
@@ -226,7 +235,7 @@ class Validator {
                   (index_.IsDetached(id) && std::equal(last, last + bs, first)),
               "siblings stand out of order");
       last = first;
-      CheckRun(child, above);
+      left.emplace_back(child, above);
       children++;
       if (!index_.IsHost(child)) device_children++;
       active += index_.run(child).active > 0 ? 1 : 0;

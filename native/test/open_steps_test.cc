@@ -87,6 +87,19 @@ TEST("aborting the newest of two steps of a sequence leaves the older one") {
   device.CloseAll();
 }
 
+TEST("a later step that would copy a block out of an open one's table waits for its end") {
+  SimulatedDevice device(Pool(16));
+  device.Cache(Text(1, 32));
+  const SequenceId chat = device.Open(Text(1, 20));
+  const StepId one = device.Schedule({{chat, Text(1, 1, 19)}});  // wholly cached: writes nothing
+  CHECK_EQ(device.TrySchedule({{chat, Text(2, 1)}}).status, Status::kOutOfBlocks);
+  device.Execute(one);
+  device.Commit(one);
+  CHECK_EQ(device.Copies(device.Append(chat, Text(2, 1)))[0].tokens, 4);
+  CHECK_EQ(device.Lookup(Text(1, 33)).device_tokens, 32);
+  device.CloseAll();
+}
+
 TEST("while a step is open, fork sees committed tokens") {
   SimulatedDevice device(Pool(16));
   const SequenceId chat = device.Chat(Text(1, 20));

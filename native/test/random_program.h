@@ -182,15 +182,6 @@ class Program {
     plans_[opened.sequence] = std::move(prompt);
   }
 
-  // An older step may have to be executed before a block that it reads can be replaced.
-  bool IsPlanned(SequenceId id) const {
-    if (!device_.IsInStep(id)) return false;
-    for (const StepId step : device_.OpenSteps()) {
-      if (device_.StageOf(step) == SimulatedDevice::Stage::kScheduled) return true;
-    }
-    return false;
-  }
-
   // The prompt's rest, as far as it is still the prompt; else something new.
   TokenList NextTokens(SequenceId id) {
     const std::size_t base = device_.History(id).size() + device_.PendingTokens(id);
@@ -216,7 +207,6 @@ class Program {
       if (seen.contains(id) && !random_.OneIn(20)) continue;
       Entry entry{id, NextTokens(id), has_counts_ && random_.OneIn(3)};
       must.merge(Refusals(id));
-      if (IsPlanned(id)) may.insert(Status::kStepOutOfOrder);
       if (!seen.insert(id).second) must.insert(Status::kDuplicateInBatch);
       const std::size_t base = device_.History(id).size() + device_.PendingTokens(id);
       if (base + entry.tokens.size() > config_.max_sequence_tokens) {

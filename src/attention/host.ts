@@ -5,10 +5,12 @@
 import type { HostCache, PlaneView } from '../device/host.js';
 import { PagedKvError } from '../errors.js';
 import type { Attention, GroupTables } from '../plan.js';
+import { readOptions } from '../validate.js';
 import { halfValues, toHalf } from './half.js';
 import {
   attentionShape,
   groupOfLayer,
+  SHAPE_NAMES,
   type AttentionOptions,
   type AttentionShape,
 } from './shape.js';
@@ -25,9 +27,12 @@ export class HostAttention {
   readonly #cache: HostCache;
   readonly #layers = new Map<number, Layer>();
 
-  /** Throws `NO_MODEL` for a layout of bare groups, and `ATTENTION_SHAPE` for heads that do not divide. */
+  /**
+   * Throws `NO_MODEL` for a layout of bare groups, `ATTENTION_SHAPE` for heads that do not divide, and
+   * `INVALID_OPTION` or `UNKNOWN_OPTION`.
+   */
   constructor(cache: HostCache, options: AttentionOptions) {
-    this.shape = attentionShape(cache.layout, options);
+    this.shape = attentionShape(cache.layout, readOptions('the attention', options, SHAPE_NAMES));
     this.#cache = cache;
   }
 

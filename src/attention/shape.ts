@@ -2,6 +2,9 @@
 import { findPlane, modelOf } from '../device/layout.js';
 import { PagedKvError } from '../errors.js';
 import type { CacheLayout, ModelShape } from '../plan.js';
+import { readInteger, show, type Given } from '../validate.js';
+
+const MAX_QUERY_HEADS = 65535;
 
 export interface AttentionOptions {
   /** Query heads: a multiple of the model's KV heads, which serve them in equal, adjacent groups. */
@@ -17,21 +20,34 @@ export interface AttentionShape extends ModelShape {
   readonly scale: number;
 }
 
-/** Throws `NO_MODEL` for a layout of bare groups, and `ATTENTION_SHAPE` for heads that do not divide. */
-export function attentionShape(layout: CacheLayout, options: AttentionOptions): AttentionShape {
+/** The names that every attention knows. */
+export const SHAPE_NAMES = ['queryHeads', 'scale'] as const satisfies (keyof AttentionOptions)[];
+
+/**
+ * Throws `NO_MODEL` for a layout of bare groups, `ATTENTION_SHAPE` for heads that do not divide, and
+ * `INVALID_OPTION`.
+ */
+export function attentionShape(
+  layout: CacheLayout,
+  given: Given<keyof AttentionOptions>,
+): AttentionShape {
   const model = modelOf(layout);
-  const { queryHeads, scale = 1 / Math.sqrt(model.headDim) } = options;
+  const queryHeads = readInteger('queryHeads', given.queryHeads, 1, MAX_QUERY_HEADS);
+  const scale = readScale(given.scale, 1 / Math.sqrt(model.headDim));
   const headsPerKv = queryHeads / model.kvHeads;
-  if (!Number.isInteger(headsPerKv) || headsPerKv < 1) {
+  if (!Number.isInteger(headsPerKv)) {
     throw new PagedKvError(
       'ATTENTION_SHAPE',
       `${queryHeads} query heads are not a multiple of the model's ${model.kvHeads} KV heads`,
     );
   }
-  if (!Number.isFinite(scale)) {
-    throw new PagedKvError('ATTENTION_SHAPE', `the scale is ${scale}`);
-  }
   return { ...model, queryHeads, headsPerKv, scale };
+}
+
+function readScale(value: unknown, otherwise: number): number {
+  if (value === undefined) return otherwise;
+  if (Number.isFinite(value)) return value as number;
+  throw new PagedKvError('INVALID_OPTION', `scale must be a finite number, got ${show(value)}`);
 }
 
 /** The group whose tables serve a layer. Throws `UNKNOWN_PLANE` where the layer keeps no keys and values. */

@@ -4,6 +4,7 @@ import { isSoftware } from '../device/adapter.js';
 import { PagedKvError } from '../errors.js';
 import type { WebGpuCache } from '../device/webgpu.js';
 import type { DType } from '../plan.js';
+import { readChoice, readOptions } from '../validate.js';
 import { BindGroupCache } from './bind-groups.js';
 import { vectorWidth } from './elements.js';
 import {
@@ -17,6 +18,7 @@ import {
 import {
   attentionShape,
   groupOfLayer,
+  SHAPE_NAMES,
   type AttentionOptions,
   type AttentionShape,
 } from './shape.js';
@@ -47,20 +49,21 @@ export class WebGpuAttention {
   #version: number;
 
   /**
-   * Compiles the kernels. Rejects with `NO_MODEL` for a layout of bare groups, and with
-   * `ATTENTION_SHAPE` where heads do not divide or a head is too long: `headDim` up to 512, 256 where it
+   * Compiles the kernels. Rejects with `NO_MODEL` for a layout of bare groups, with `INVALID_OPTION` or
+   * `UNKNOWN_OPTION`, and with `ATTENTION_SHAPE` where heads do not divide or a head is too long: `headDim` up to 512, 256 where it
    * is not a multiple of 4, 128 where it is odd (f32 only).
    */
   static async create(
     cache: WebGpuCache,
     options: WebGpuAttentionOptions,
   ): Promise<WebGpuAttention> {
-    const shape = attentionShape(cache.layout, options);
+    const given = readOptions('the attention', options, [...SHAPE_NAMES, 'activations']);
+    const shape = attentionShape(cache.layout, given);
     checkHead(shape.headDim);
     const { blockSize, maxBlocksPerSequence } = cache.layout;
     const kernel: KernelShape = {
       ...shape,
-      activations: options.activations ?? shape.dtype,
+      activations: readChoice('activations', given.activations, ['f32', 'f16'], shape.dtype),
       blockSize,
       maxBlocksPerSequence,
       offsets: cache.tables.offsets,

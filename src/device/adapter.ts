@@ -1,17 +1,23 @@
 /** Finding a GPU, or the software that stands in for one, and asking it for all that it has. */
 import { PagedKvError } from '../errors.js';
+import { readChoice, readOptions } from '../validate.js';
 
 /** What the kernels can make use of; asked for where the adapter has it. */
 const WANTED_FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
+
+const KINDS = ['any', 'hardware', 'software'] as const;
+type AdapterKind = (typeof KINDS)[number];
 
 /** What `requestDevice` and `pickDevice` take. */
 export interface DeviceRequest {
   /** Where adapters come from; by default `navigator.gpu`, else the `webgpu` package. */
   readonly gpu?: GPU;
   /** `'hardware'`: refuse software adapters. `'software'`: take nothing else. Default `'any'`: hardware if there is any. */
-  readonly adapter?: 'any' | 'hardware' | 'software';
+  readonly adapter?: AdapterKind;
   readonly label?: string;
 }
+
+const NAMES = ['gpu', 'adapter', 'label'] as const satisfies readonly (keyof DeviceRequest)[];
 
 export interface PickedDevice {
   readonly device: GPUDevice;
@@ -29,7 +35,7 @@ let packageGpu: Promise<GPU> | undefined;
 /**
  * A device with the adapter's own limits and every feature the kernels can use. Rejects with
  * `WEBGPU_MISSING` where there is neither `navigator.gpu` nor the `webgpu` package, and with
- * `NO_ADAPTER` where no driver offers an adapter of the wanted kind.
+ * `NO_ADAPTER` where no driver offers an adapter of the wanted kind. Also `INVALID_OPTION`, `UNKNOWN_OPTION`.
  */
 export async function requestDevice(request: DeviceRequest = {}): Promise<GPUDevice> {
   return (await pickDevice(request)).device;
@@ -37,10 +43,12 @@ export async function requestDevice(request: DeviceRequest = {}): Promise<GPUDev
 
 /** As `requestDevice`, and tells what was picked. */
 export async function pickDevice(request: DeviceRequest = {}): Promise<PickedDevice> {
-  const gpu = request.gpu ?? (await defaultGpu());
-  const adapter = await pickAdapter(gpu, request.adapter ?? 'any');
+  const given = readOptions('the request', request, NAMES);
+  const kind = readChoice('adapter', given.adapter, KINDS, 'any');
+  const gpu = (given.gpu as GPU | undefined) ?? (await defaultGpu());
+  const adapter = await pickAdapter(gpu, kind);
   const device = await adapter.requestDevice({
-    ...(request.label === undefined ? {} : { label: request.label }),
+    ...(given.label === undefined ? {} : { label: given.label as string }),
     requiredFeatures: WANTED_FEATURES.filter((feature) => adapter.features.has(feature)),
     requiredLimits: allLimits(adapter.limits),
   });
@@ -57,10 +65,7 @@ function namesOf(info: GPUAdapterInfo): string {
   return `${info.architecture} ${info.device} ${info.description}`;
 }
 
-async function pickAdapter(
-  gpu: GPU,
-  kind: NonNullable<DeviceRequest['adapter']>,
-): Promise<GPUAdapter> {
+async function pickAdapter(gpu: GPU, kind: AdapterKind): Promise<GPUAdapter> {
   const preferred = await gpu.requestAdapter({
     powerPreference: 'high-performance',
     forceFallbackAdapter: kind === 'software',

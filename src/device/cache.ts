@@ -9,7 +9,7 @@ export interface BlockAccess {
 
   /**
    * A copy of one block of one plane: `blockSize * bytesPerToken` bytes.
-   * Throws `OUT_OF_RANGE` for a group, plane or block that is not there.
+   * Throws `OUT_OF_RANGE` for a group, plane or block that is not there, and `INVALID_ARGUMENT` for a tier.
    */
   readBlock(group: number, plane: number, block: number, tier?: Tier): Promise<Uint8Array>;
 

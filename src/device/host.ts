@@ -4,10 +4,12 @@
  */
 import { PagedKvError } from '../errors.js';
 import type { CacheLayout, Executable } from '../plan.js';
+import { COPY_WORDS, MOVE_WORDS } from '../words.js';
 import { checkByteLength, type BlockCache } from './cache.js';
 import {
   blocksIn,
   checkBlock,
+  checkTier,
   findPlane,
   groupAt,
   modelOf,
@@ -16,7 +18,7 @@ import {
   type HasLayout,
   type Tier,
 } from './layout.js';
-import { COPY_STRIDE, MOVE_STRIDE, readRun, type Run } from './runs.js';
+import { readRun, type Run } from './runs.js';
 
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
 export type { HasLayout, Tier } from './layout.js';
@@ -73,6 +75,7 @@ export class HostCache implements BlockCache {
   plane(group: number, plane: number, tier: Tier = 'device'): Uint8Array<ArrayBuffer> {
     this.#checkUsable();
     planeAt(this.layout, group, plane);
+    checkTier(tier);
     return (tier === 'device' ? this.#device : this.#host)[group]![plane]!;
   }
 
@@ -131,7 +134,7 @@ export class HostCache implements BlockCache {
     const sources = from === 'device' ? this.#device : this.#host;
     const targets = to === 'device' ? this.#device : this.#host;
     const run = this.#run;
-    const end = moves.length / MOVE_STRIDE;
+    const end = moves.length / MOVE_WORDS;
     for (let i = 0; i < end;) {
       i = readRun(moves, i, end, run);
       const group = groupAt(this.layout, run.group);
@@ -147,7 +150,7 @@ export class HostCache implements BlockCache {
   }
 
   #copy(copies: Uint32Array): void {
-    for (let at = 0; at < copies.length; at += COPY_STRIDE) {
+    for (let at = 0; at < copies.length; at += COPY_WORDS) {
       const group = groupAt(this.layout, copies[at]!);
       const source = copies[at + 1]!;
       const target = copies[at + 2]!;

@@ -1,6 +1,7 @@
 /** Arithmetic over a `CacheLayout`: sizes, offsets and lookups that every device needs. Bytes unless named otherwise. */
 import { PagedKvError } from '../errors.js';
 import type { CacheLayout, GroupLayout, ModelShape, Plane } from '../plan.js';
+import { show } from '../validate.js';
 
 /** What a device is made for: a manager, or anything else that has a layout. */
 export interface HasLayout {
@@ -53,7 +54,14 @@ export function modelOf(layout: CacheLayout): ModelShape {
   return layout.model;
 }
 
+/** Throws `INVALID_ARGUMENT` unless it is a tier. */
+export function checkTier(tier: unknown): asserts tier is Tier {
+  if (tier === 'device' || tier === 'host') return;
+  throw new PagedKvError('INVALID_ARGUMENT', `a tier is 'device' or 'host', got ${show(tier)}`);
+}
+
 export function blocksIn(group: GroupLayout, tier: Tier): number {
+  checkTier(tier);
   return tier === 'device' ? group.deviceBlocks : group.hostBlocks;
 }
 

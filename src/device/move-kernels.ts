@@ -2,11 +2,10 @@
  * Moving blocks by compute kernels that read a list of blocks: thousands of moves are one dispatch for each
  * slab, where copies would be thousands of commands.
  */
+import { COPY_WORDS, MOVE_WORDS, WORD_BYTES } from '../words.js';
 import { BufferUsage } from './flags.js';
 import { createPackedBuffer, type BlockMover } from './moves.js';
 import type { Pool, PoolPlane } from './pool.js';
-import { COPY_STRIDE, MOVE_STRIDE } from './runs.js';
-import { WORD_BYTES } from './slabs.js';
 
 const WORKGROUP = 256;
 /** Words each invocation moves, so that a small block does not take many workgroups. */
@@ -29,7 +28,7 @@ const stride = ${WORKGROUP}u;
 @compute @workgroup_size(${WORKGROUP})
 fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
               @builtin(local_invocation_index) thread: u32) {
-  let at = id.y * ${COPY_STRIDE}u;
+  let at = id.y * ${COPY_WORDS}u;
   if (list[at] != shape.group) { return; }
   let plane = shape.planes[id.z];
   let source = plane.base + list[at + 1u] * plane.block;
@@ -44,7 +43,7 @@ fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: 
 fn gather(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) thread: u32) {
   let plane = shape.planes[id.z];
-  let source = plane.base + list[id.y * ${MOVE_STRIDE}u + 1u] * plane.block;
+  let source = plane.base + list[id.y * ${MOVE_WORDS}u + 1u] * plane.block;
   let to = id.y * shape.recordWords + plane.recordOffset;
   for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
     records[to + i] = pool[source + i];
@@ -56,7 +55,7 @@ fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
            @builtin(local_invocation_index) thread: u32) {
   let plane = shape.planes[id.z];
   let source = id.y * shape.recordWords + plane.recordOffset;
-  let to = plane.base + list[id.y * ${MOVE_STRIDE}u + 2u] * plane.block;
+  let to = plane.base + list[id.y * ${MOVE_WORDS}u + 2u] * plane.block;
   for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
     pool[to + i] = records[source + i];
   }
@@ -108,17 +107,17 @@ export class KernelMover implements BlockMover {
     this.packed = createPackedBuffer(pool.device, packedBytes);
     this.#list = pool.device.createBuffer({
       label: 'pagedkv move list',
-      size: MAX_RECORDS * COPY_STRIDE * WORD_BYTES,
+      size: MAX_RECORDS * COPY_WORDS * WORD_BYTES,
       usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
     });
     this.#parts = pool.groups.map((_, group) => this.#partsOf(group));
   }
 
   copyWithin(copies: Uint32Array): void {
-    const count = copies.length / COPY_STRIDE;
+    const count = copies.length / COPY_WORDS;
     for (let first = 0; first < count; first += MAX_RECORDS) {
       const now = Math.min(MAX_RECORDS, count - first);
-      this.#upload(copies, first * COPY_STRIDE, now * COPY_STRIDE);
+      this.#upload(copies, first * COPY_WORDS, now * COPY_WORDS);
       const encoder = this.#device.createCommandEncoder();
       for (const parts of this.#parts) this.#encode(encoder, 'copyWithin', parts, now);
       this.#device.queue.submit([encoder.finish()]);
@@ -126,8 +125,8 @@ export class KernelMover implements BlockMover {
   }
 
   gather(moves: Uint32Array, first: number, end: number, target: GPUBuffer): void {
-    const group = moves[first * MOVE_STRIDE]!;
-    this.#upload(moves, first * MOVE_STRIDE, (end - first) * MOVE_STRIDE);
+    const group = moves[first * MOVE_WORDS]!;
+    this.#upload(moves, first * MOVE_WORDS, (end - first) * MOVE_WORDS);
     const encoder = this.#device.createCommandEncoder();
     this.#encode(encoder, 'gather', this.#parts[group]!, end - first);
     // A buffer that can be mapped cannot be written by a kernel.
@@ -137,8 +136,8 @@ export class KernelMover implements BlockMover {
   }
 
   scatter(moves: Uint32Array, first: number, end: number): void {
-    const group = moves[first * MOVE_STRIDE]!;
-    this.#upload(moves, first * MOVE_STRIDE, (end - first) * MOVE_STRIDE);
+    const group = moves[first * MOVE_WORDS]!;
+    this.#upload(moves, first * MOVE_WORDS, (end - first) * MOVE_WORDS);
     const encoder = this.#device.createCommandEncoder();
     this.#encode(encoder, 'scatter', this.#parts[group]!, end - first);
     this.#device.queue.submit([encoder.finish()]);

@@ -5,9 +5,9 @@
  *
  * A target of `copyWithin` is never a source of the same call.
  */
+import { COPY_WORDS, MOVE_WORDS } from '../words.js';
 import { BufferUsage } from './flags.js';
 import type { Pool } from './pool.js';
-import { COPY_STRIDE, MOVE_STRIDE } from './runs.js';
 
 export interface BlockMover {
   /** Room for records between the pool and elsewhere: copy source and target, and storage. */
@@ -58,9 +58,9 @@ export class CopyMover implements BlockMover {
 
   gather(moves: Uint32Array, first: number, end: number, target: GPUBuffer): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    const group = this.#pool.groups[moves[first * MOVE_STRIDE]!]!;
+    const group = this.#pool.groups[moves[first * MOVE_WORDS]!]!;
     for (let i = first; i < end; i++) {
-      const source = moves[i * MOVE_STRIDE + 1]!;
+      const source = moves[i * MOVE_WORDS + 1]!;
       const record = (i - first) * group.blockBytes;
       for (const plane of group.planes) {
         const from = plane.offset + source * plane.blockBytes;
@@ -79,9 +79,9 @@ export class CopyMover implements BlockMover {
 
   scatter(moves: Uint32Array, first: number, end: number): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    const group = this.#pool.groups[moves[first * MOVE_STRIDE]!]!;
+    const group = this.#pool.groups[moves[first * MOVE_WORDS]!]!;
     for (let i = first; i < end; i++) {
-      const target = moves[i * MOVE_STRIDE + 2]!;
+      const target = moves[i * MOVE_WORDS + 2]!;
       const record = (i - first) * group.blockBytes;
       for (const plane of group.planes) {
         const to = plane.offset + target * plane.blockBytes;
@@ -108,7 +108,7 @@ export class CopyMover implements BlockMover {
    */
   #bounce(encoder: GPUCommandEncoder, copies: Uint32Array, begin: number): number {
     let end = begin;
-    for (let used = 0; end < copies.length; end += COPY_STRIDE) {
+    for (let used = 0; end < copies.length; end += COPY_WORDS) {
       used += this.#pool.groups[copies[end]!]!.blockBytes;
       if (used > this.packed.size) break;
     }
@@ -125,7 +125,7 @@ export class CopyMover implements BlockMover {
     isOutward: boolean,
   ): void {
     let record = 0;
-    for (let at = begin; at < end; at += COPY_STRIDE) {
+    for (let at = begin; at < end; at += COPY_WORDS) {
       const group = this.#pool.groups[copies[at]!]!;
       const block = copies[at + (isOutward ? 1 : 2)]!;
       const tokens = copies[at + 3]!;

@@ -3,6 +3,7 @@
  * so that a long transfer is few copies. Free lists hand blocks out in falling order as often as in
  * rising order, so both are recognised.
  */
+import { MOVE_WORDS } from '../words.js';
 
 /** Adjacent blocks that move together. Filled in place by the functions below. */
 export interface Run {
@@ -13,9 +14,6 @@ export interface Run {
   target: number;
   blocks: number;
 }
-
-export const MOVE_STRIDE = 3;
-export const COPY_STRIDE = 4;
 
 /**
  * Reads the run that begins at record `index` of `moves` (records of group, source, target) into `run`,
@@ -46,7 +44,7 @@ function extend(
   ) {
     blocks += 1;
   }
-  const at = index * MOVE_STRIDE;
+  const at = index * MOVE_WORDS;
   const lowest = direction < 0 ? blocks - 1 : 0;
   run.group = moves[at]!;
   run.source = moves[at + 1]! - lowest;
@@ -57,8 +55,8 @@ function extend(
 
 /** 1 or −1 where record `index + 1` is the next or previous neighbour of `index` on both sides, else 0. */
 function directionAt(moves: Uint32Array, index: number): number {
-  const a = index * MOVE_STRIDE;
-  const b = a + MOVE_STRIDE;
+  const a = index * MOVE_WORDS;
+  const b = a + MOVE_WORDS;
   if (moves[a] !== moves[b]) return 0;
   const step = moves[b + 1]! - moves[a + 1]!;
   if (step !== 1 && step !== -1) return 0;

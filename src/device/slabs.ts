@@ -6,6 +6,7 @@
  */
 import { PagedKvError } from '../errors.js';
 import type { CacheLayout, GroupLayout, Plane } from '../plan.js';
+import { WORD_BYTES } from '../words.js';
 import { planeBlockBytes } from './layout.js';
 
 /** The limits that decide; a `GPUSupportedLimits` is one. Bytes. */
@@ -28,9 +29,6 @@ export interface SlabPlan {
   /** By group, then plane. */
   readonly ranges: readonly (readonly PlaneRange[])[];
 }
-
-/** Copies and kernels on a GPU move whole words. */
-export const WORD_BYTES = 4;
 
 /**
  * Lays planes end to end, aligned for binding, and begins a slab whenever the last one is full: at

@@ -3,12 +3,12 @@
  * executed last. Buffers are reused; only what a step changed is uploaded.
  */
 import type { Attention, CacheLayout, GroupTables } from '../plan.js';
+import { UPDATE_WORDS, WORD_BYTES } from '../words.js';
 import { BufferUsage } from './flags.js';
-import { roundUp, WORD_BYTES } from './slabs.js';
+import { roundUp } from './slabs.js';
 
 /** Words between changed cells that are uploaded along with them, since each upload costs microseconds. */
 const MERGE_GAP = 512;
-const UPDATE_STRIDE = 3;
 
 /** Slots that the slot mapping has room for at first; it doubles when a step has more tokens. */
 const FIRST_TOKENS = 1024;
@@ -27,18 +27,35 @@ export interface ListOffsets {
   readonly cumulativeLengths: number;
 }
 
-export class StepTables {
-  /** Sequences and query tokens of the step executed last. */
-  batch = 0;
-  tokens = 0;
+/** The tables of the step executed last, to bind. The same object always; its members follow the steps. */
+export interface StepTables {
+  /** Sequences and query tokens of the step. */
+  readonly batch: number;
+  readonly tokens: number;
   /** Counts up when a buffer was replaced by a larger one: bind groups made before are out of date. */
-  version = 0;
+  readonly version: number;
   readonly offsets: ListOffsets;
   /** Batch, tokens, rows, past lengths and cumulative lengths of the step, at `offsets`. */
   readonly lists: GPUBuffer;
   /** By group: `int32 [maxSequences, maxBlocksPerSequence]`. */
   readonly blockTables: readonly GPUBuffer[];
   /** By group: `int32 [tokens]`, with room for more. */
+  readonly slotMappings: readonly GPUBuffer[];
+  /** `uint32 [batch]`: rows of the block tables. */
+  readonly rows: GPUBufferBinding;
+  /** `int32 [batch]`. */
+  readonly pastLengths: GPUBufferBinding;
+  /** `int32 [batch + 1]`. */
+  readonly cumulativeLengths: GPUBufferBinding;
+}
+
+export class UploadedTables implements StepTables {
+  batch = 0;
+  tokens = 0;
+  version = 0;
+  readonly offsets: ListOffsets;
+  readonly lists: GPUBuffer;
+  readonly blockTables: readonly GPUBuffer[];
   slotMappings: readonly GPUBuffer[];
 
   readonly #device: GPUDevice;
@@ -72,17 +89,14 @@ export class StepTables {
     }
   }
 
-  /** `uint32 [batch]`: rows of the block tables. */
   get rows(): GPUBufferBinding {
     return this.#list(this.offsets.rows, this.batch);
   }
 
-  /** `int32 [batch]`. */
   get pastLengths(): GPUBufferBinding {
     return this.#list(this.offsets.pastLengths, this.batch);
   }
 
-  /** `int32 [batch + 1]`. */
   get cumulativeLengths(): GPUBufferBinding {
     return this.#list(this.offsets.cumulativeLengths, this.batch + 1);
   }
@@ -117,7 +131,7 @@ export class StepTables {
     const width = this.#layout.maxBlocksPerSequence;
     let begin = 0;
     let end = 0;
-    for (let at = 0; at < tableUpdates.length; at += UPDATE_STRIDE) {
+    for (let at = 0; at < tableUpdates.length; at += UPDATE_WORDS) {
       const first = tableUpdates[at]! * width + tableUpdates[at + 1]!;
       const last = first + tableUpdates[at + 2]!;
       const isNear = first >= begin && first <= end + MERGE_GAP;

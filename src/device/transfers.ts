@@ -4,11 +4,12 @@
  *
  * Invariant: a staging buffer is unmapped and unused, or its `busy` promise is still to settle.
  */
+import { MOVE_WORDS } from '../words.js';
 import type { HostArena } from './arena.js';
 import { BufferUsage, MAP_MODE_READ } from './flags.js';
 import type { BlockMover } from './moves.js';
 import type { Pool, PoolGroup } from './pool.js';
-import { MOVE_STRIDE, readRisingRun, type Run } from './runs.js';
+import { readRisingRun, type Run } from './runs.js';
 
 /** Two let the host read one piece while the GPU writes the other. */
 const STAGING_BUFFERS = 2;
@@ -42,7 +43,7 @@ export class Transfers {
 
   /** Device → host. Resolves when the bytes are in the arena; rejects when any of them could not be read. */
   async offload(moves: Uint32Array): Promise<void> {
-    const end = moves.length / MOVE_STRIDE;
+    const end = moves.length / MOVE_WORDS;
     try {
       for (let first = 0; first < end;) {
         const staging = await this.#acquire();
@@ -61,7 +62,7 @@ export class Transfers {
 
   /** Host → device. The bytes have left the arena when it returns, and precede whatever is submitted next. */
   onboard(moves: Uint32Array): void {
-    const end = moves.length / MOVE_STRIDE;
+    const end = moves.length / MOVE_WORDS;
     for (let first = 0; first < end;) {
       const next = this.#pieceEnd(moves, first, end);
       this.#upload(moves, first, next);
@@ -92,11 +93,11 @@ export class Transfers {
 
   /** Where the piece that begins at record `first` ends: one group, and no more than the buffers hold. */
   #pieceEnd(moves: Uint32Array, first: number, end: number): number {
-    const group = moves[first * MOVE_STRIDE]!;
+    const group = moves[first * MOVE_WORDS]!;
     const fit = Math.floor(this.#mover.packed.size / this.#pool.groups[group]!.blockBytes);
     const limit = Math.min(end, first + Math.min(fit, this.#mover.maxRecords));
     let next = first + 1;
-    while (next < limit && moves[next * MOVE_STRIDE] === group) next += 1;
+    while (next < limit && moves[next * MOVE_WORDS] === group) next += 1;
     return next;
   }
 
@@ -132,6 +133,6 @@ export class Transfers {
   }
 
   #groupOf(moves: Uint32Array, index: number): PoolGroup {
-    return this.#pool.groups[moves[index * MOVE_STRIDE]!]!;
+    return this.#pool.groups[moves[index * MOVE_WORDS]!]!;
   }
 }

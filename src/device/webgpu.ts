@@ -5,6 +5,7 @@
  */
 import { PagedKvError } from '../errors.js';
 import type { CacheLayout, Executable, Moves } from '../plan.js';
+import { readBoolean, readChoice, readInteger, readOptions } from '../validate.js';
 import { isSoftware } from './adapter.js';
 import { HostArena } from './arena.js';
 import { checkByteLength, type BlockCache } from './cache.js';
@@ -13,7 +14,7 @@ import { checkBlock, findPlane, groupAt, planeAt, type HasLayout, type Tier } fr
 import { compileMoves, KernelMover } from './move-kernels.js';
 import { CopyMover, type BlockMover } from './moves.js';
 import { Pool, type PoolPlane } from './pool.js';
-import { StepTables } from './tables.js';
+import { UploadedTables, type StepTables } from './tables.js';
 import { Transfers } from './transfers.js';
 
 export { pickDevice, requestDevice, type DeviceRequest, type PickedDevice } from './adapter.js';
@@ -35,6 +36,12 @@ export interface WebGpuCacheOptions {
   readonly touchHostMemory?: boolean;
 }
 
+const NAMES = [
+  'moves',
+  'stagingBytes',
+  'maxSlabBytes',
+  'touchHostMemory',
+] as const satisfies readonly (keyof WebGpuCacheOptions)[];
 const DEFAULT_STAGING_BYTES = 32 * 2 ** 20;
 
 interface Parts {
@@ -57,14 +64,17 @@ export class WebGpuCache implements BlockCache {
   readonly #arena: HostArena;
   readonly #mover: BlockMover;
   readonly #transfers: Transfers | undefined;
-  #running: Promise<void> | undefined;
+  readonly #tables: UploadedTables;
+  /** The end of the execution that was asked for last. */
+  #tail = Promise.resolve();
   #lost: GPUDeviceLostInfo | undefined;
   #destroyed = false;
 
   /**
-   * Allocates the memory that the layout of `kv` describes. Rejects with `PLANE_TOO_LARGE` where a plane
-   * exceeds what the device can bind, with `PLANE_ALIGNMENT` where a token's bytes in a plane are not a
-   * multiple of 4, and with `OUT_OF_DEVICE_MEMORY` or `OUT_OF_MEMORY` where a tier does not fit.
+   * Allocates the memory that the layout of `kv` describes. Rejects with `INVALID_OPTION` or
+   * `UNKNOWN_OPTION`, with `PLANE_TOO_LARGE` where a plane exceeds what the device can bind, with
+   * `PLANE_ALIGNMENT` where a token's bytes in a plane are not a multiple of 4, and with
+   * `OUT_OF_DEVICE_MEMORY` or `OUT_OF_MEMORY` where a tier does not fit.
    */
   static async create(
     device: GPUDevice,
@@ -72,15 +82,20 @@ export class WebGpuCache implements BlockCache {
     options: WebGpuCacheOptions = {},
   ): Promise<WebGpuCache> {
     const { layout } = kv;
+    const { moves, stagingBytes, maxSlabBytes, touchHostMemory } = readCacheOptions(
+      device,
+      options,
+    );
     const arena = new HostArena(layout);
-    if (options.touchHostMemory ?? true) await arena.touch();
-    const moves = options.moves ?? (isSoftware(device.adapterInfo) ? 'copies' : 'kernel');
+    if (touchHostMemory) await arena.touch();
     const kernels = moves === 'kernel' ? await compileMoves(device) : undefined;
-    return allocating(device, () => {
-      const pool = new Pool(device, layout, options.maxSlabBytes);
-      const bytes = packedBytes(pool, options.stagingBytes ?? DEFAULT_STAGING_BYTES);
-      const mover = kernels ? new KernelMover(pool, bytes, kernels) : new CopyMover(pool, bytes);
-      return new WebGpuCache({ device, layout, pool, arena, mover, moves });
+    return allocating(device, (keep) => {
+      const pool = keep(new Pool(device, layout, maxSlabBytes));
+      const bytes = packedBytes(pool, stagingBytes);
+      const mover = keep(
+        kernels ? new KernelMover(pool, bytes, kernels) : new CopyMover(pool, bytes),
+      );
+      return keep(new WebGpuCache({ device, layout, pool, arena, mover, moves }));
     });
   }
 
@@ -88,7 +103,8 @@ export class WebGpuCache implements BlockCache {
     this.device = parts.device;
     this.layout = parts.layout;
     this.moves = parts.moves;
-    this.tables = new StepTables(parts.device, parts.layout);
+    this.#tables = new UploadedTables(parts.device, parts.layout);
+    this.tables = this.#tables;
     this.#pool = parts.pool;
     this.#arena = parts.arena;
     this.#mover = parts.mover;
@@ -101,19 +117,15 @@ export class WebGpuCache implements BlockCache {
 
   /**
    * Executes the moves of a step or transfer and uploads its tables. Resolves once the pass may be submitted
-   * and offloaded bytes are safe in the host tier; calls that overlap run one after the other.
+   * and offloaded bytes are safe in the host tier; calls that overlap run one after the other, in their order.
    *
    * On failure the work ends as failed, and the promise rejects: with `DEVICE_LOST` where the device is
    * gone, else with what went wrong.
    */
-  async execute(work: Executable): Promise<void> {
-    while (this.#running !== undefined) await this.#running.catch(() => undefined);
-    this.#running = this.#executeAlone(work);
-    try {
-      await this.#running;
-    } finally {
-      this.#running = undefined;
-    }
+  execute(work: Executable): Promise<void> {
+    const run = (): Promise<void> => this.#executeAlone(work);
+    this.#tail = this.#tail.then(run, run);
+    return this.#tail;
   }
 
   /** The keys of a layer, `[deviceBlocks, blockSize, kvHeads, headDim]`, to bind as storage. */
@@ -173,7 +185,7 @@ export class WebGpuCache implements BlockCache {
     this.#destroyed = true;
     this.#transfers?.destroy();
     this.#mover.destroy();
-    this.tables.destroy();
+    this.#tables.destroy();
     this.#pool.destroy();
   }
 
@@ -186,7 +198,7 @@ export class WebGpuCache implements BlockCache {
     work.beginExecute();
     try {
       await this.#move(work.moves);
-      if (work.attention !== undefined) this.tables.upload(work.attention);
+      if (work.attention !== undefined) this.#tables.upload(work.attention);
       this.#checkUsable();
     } catch (error) {
       work.endExecute(false);
@@ -204,7 +216,11 @@ export class WebGpuCache implements BlockCache {
 
   /** Waits only where there is something to offload: the host tier must hold it before onboards read it. */
   async #move(moves: Moves): Promise<void> {
-    if (moves.offloads.length > 0) await this.#hostTransfers().offload(moves.offloads);
+    if (moves.offloads.length > 0) {
+      // A step that ends while this waits leaves its memory to the next one.
+      moves = copyOf(moves);
+      await this.#hostTransfers().offload(moves.offloads);
+    }
     if (moves.onboards.length > 0) this.#hostTransfers().onboard(moves.onboards);
     if (moves.copies.length > 0) this.#mover.copyWithin(moves.copies);
   }
@@ -251,25 +267,59 @@ function lossOf({ reason, message }: GPUDeviceLostInfo, cause?: unknown): PagedK
   return new PagedKvError('DEVICE_LOST', text, { cause });
 }
 
+function copyOf({ offloads, onboards, copies }: Moves): Moves {
+  return { offloads: offloads.slice(), onboards: onboards.slice(), copies: copies.slice() };
+}
+
+/** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
+function readCacheOptions(device: GPUDevice, options: unknown): Required<WebGpuCacheOptions> {
+  const given = readOptions('the cache', options, NAMES);
+  const moves = isSoftware(device.adapterInfo) ? 'copies' : 'kernel';
+  const bytes = (name: 'stagingBytes' | 'maxSlabBytes', otherwise: number): number =>
+    readInteger(name, given[name], 1, Number.MAX_SAFE_INTEGER, otherwise);
+  return {
+    moves: readChoice('moves', given.moves, ['kernel', 'copies'], moves),
+    stagingBytes: bytes('stagingBytes', DEFAULT_STAGING_BYTES),
+    maxSlabBytes: bytes('maxSlabBytes', Infinity),
+    touchHostMemory: readBoolean('touchHostMemory', given.touchHostMemory, true),
+  };
+}
+
+interface Destroyable {
+  destroy(): void;
+}
+
 /**
- * Runs what allocates on a device, and gives its result once the device has had the memory. Between pushing
- * and popping nothing is awaited, so that the errors are of `allocate` and of nobody else.
+ * Runs what allocates on a device, and gives its result once the device has had the memory; on failure all
+ * that `allocate` told to `keep` is destroyed. Between pushing and popping nothing is awaited, so that the
+ * errors are of `allocate` and of nobody else.
  */
-async function allocating<T extends BlockCache>(device: GPUDevice, allocate: () => T): Promise<T> {
+async function allocating<T>(
+  device: GPUDevice,
+  allocate: (keep: <Made extends Destroyable>(made: Made) => Made) => T,
+): Promise<T> {
+  const kept: Destroyable[] = [];
   device.pushErrorScope('validation');
   device.pushErrorScope('out-of-memory');
-  let made: T;
-  let errors: Promise<(GPUError | null)[]>;
+  const making = new Promise<T>((resolve) => {
+    resolve(
+      allocate((made) => {
+        kept.push(made);
+        return made;
+      }),
+    );
+  });
+  const errors = Promise.all([device.popErrorScope(), device.popErrorScope()]);
   try {
-    made = allocate();
-  } finally {
-    errors = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    const made = await making.finally(() => errors);
+    const cause = (await errors).find((error) => error !== null);
+    if (cause === undefined) return made;
+    const text = `the GPU device has no room for the KV memory: ${cause.message}`;
+    throw new PagedKvError('OUT_OF_DEVICE_MEMORY', text, { cause });
+  } catch (error) {
+    for (const made of kept.reverse()) made.destroy();
+    throw error;
   }
-  const cause = (await errors).find((error) => error !== null);
-  if (cause === undefined) return made;
-  made.destroy();
-  const text = `the GPU device has no room for the KV memory: ${cause.message}`;
-  throw new PagedKvError('OUT_OF_DEVICE_MEMORY', text, { cause });
 }
 
 /** Room for one block of any group at least, and for no more than a host tier could ever send. */

@@ -1,0 +1,11 @@
+/** The words that memory is counted in, and how many of them the records of a plan take. */
+
+/** GPUs and the core both count memory in words of 4 bytes. */
+export const WORD_BYTES = 4;
+
+/** Of an offload or onboard: group, source, target. */
+export const MOVE_WORDS = 3;
+/** Of a copy: group, source, target, tokens. */
+export const COPY_WORDS = 4;
+/** Of a table update: row, first cell, cells. */
+export const UPDATE_WORDS = 3;
