@@ -1,4 +1,4 @@
-// Sequences: opening, forking, truncating, closing; and what a prompt would find.
+// Construction, and sequences: opening, forking, truncating, closing.
 #include "manager.h"
 
 #include <algorithm>
@@ -120,7 +120,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
   default_root = MakeRoot("");
 }
 
-// --- Handles and namespaces ---
+// --- Handles ---
 
 Status Manager::State::Check(SequenceHandle handle, SequenceId& id) const {
   if (handle.nonce != config.nonce || handle.slot >= sequences.size())
@@ -133,47 +133,6 @@ Status Manager::State::Check(SequenceHandle handle, SequenceId& id) const {
   }
   id = handle.slot;
   return Status::kOk;
-}
-
-RunId Manager::State::FindRoot(std::string_view name) const {
-  if (name.empty()) return default_root;
-  const auto found = roots.find(name);
-  return found == roots.end() ? kNone : found->second;
-}
-
-RunId Manager::State::MakeRoot(std::string_view name) {
-  const RunId known = FindRoot(name);
-  if (known != kNone) return known;
-  if (!EnsureRuns(1)) return kNone;
-  const auto place = roots.emplace(std::string(name), kNone).first;
-  const RunId root = index.AddRoot();
-  try {
-    root_names.emplace(root, place->first);
-  } catch (...) {
-    roots.erase(place);
-    index.RemoveRoot(root);
-    throw;
-  }
-  place->second = root;
-  if (name.empty()) default_root = root;
-  return root;
-}
-
-void Manager::State::MaybeForgetRoot(RunId root) {
-  const Run& run = index.run(root);
-  if (run.parent != kNone || run.length > 0 || root == default_root || run.children > 0 ||
-      index.IsHeld(root)) {
-    return;
-  }
-  const auto named = root_names.find(root);
-  if (!index.IsDetached(root)) roots.erase(named->second);
-  root_names.erase(named);
-  index.RemoveRoot(root);
-}
-
-RunId Manager::State::RootOf(RunId run) const {
-  while (index.run(run).parent != kNone) run = index.run(run).parent;
-  return run;
 }
 
 // --- Holds ---
@@ -221,120 +180,6 @@ void Manager::State::TellSequence(SequenceId id) {
   shared[layout.sequence_cached + id] = sequence.cached;
   shared[layout.sequence_state + id] =
       static_cast<std::uint32_t>(open ? sequence.state : SequenceState::kClosed);
-}
-
-// --- Rows ---
-
-void Manager::State::MarkDirty(SequenceId id, std::uint32_t begin, std::uint32_t end) {
-  if (begin >= end) return;
-  Sequence& sequence = sequences[id];
-  if (sequence.dirty_begin == kNone) {
-    sequence.dirty_begin = begin;
-    sequence.dirty_end = end;
-    return;
-  }
-  sequence.dirty_begin = std::min(sequence.dirty_begin, begin);
-  sequence.dirty_end = std::max(sequence.dirty_end, end);
-}
-
-void Manager::State::SetCell(SequenceId id, std::uint32_t cell, const BlockId* set) {
-  for (std::uint32_t group = 0; group < groups; ++group)
-    Row(id, group)[cell] = set[group] & ~kFromClaim;
-  MarkDirty(id, cell, cell + 1);
-}
-
-// Writes the held blocks, and the tail, as they stand: those on their way to the device at their
-// target.
-void Manager::State::FillRow(SequenceId id) {
-  const Sequence& sequence = sequences[id];
-  for (RunId run = sequence.run; index.run(run).parent != kNone; run = index.run(run).parent) {
-    const Run& at = index.run(run);
-    for (std::uint32_t group = 0; group < groups; ++group) {
-      std::uint32_t* row = Row(id, group) + at.depth;
-      const BlockId* blocks = index.blocks(run, group);
-      if ((at.flags & kRunHost) == 0) {
-        // A whole run is the usual case, and a copy of fixed length.
-        if (at.length == kRunBlocks) {
-          std::memcpy(row, blocks, kRunBlocks * sizeof(BlockId));
-        } else {
-          std::copy_n(blocks, at.length, row);
-        }
-      } else if ((at.flags & kRunOnboarding) != 0) {
-        for (std::uint32_t i = 0; i < at.length; ++i) row[i] = pools[group].copy(blocks[i]);
-      }
-    }
-  }
-  MarkDirty(id, 0, sequence.blocks);
-  if (sequence.tail == kNone) return;
-  BlockId set[kMaxGroups];
-  for (std::uint32_t group = 0; group < groups; ++group) {
-    set[group] = TailSet(sequence.tail)[group];
-    if ((tails[sequence.tail].flags & kRunOnboarding) != 0)
-      set[group] = pools[group].copy(set[group]);
-  }
-  SetCell(id, sequence.blocks, set);
-}
-
-// --- Tails ---
-
-// A sequence has at most one tail, and so has a transfer.
-void Manager::State::ReserveTails(std::size_t count) {
-  if (count <= tails.size()) return;
-  tail_sets.resize(count * groups);
-  tails.reserve(count);
-  while (tails.size() < count) {
-    tails.emplace_back().next_free = free_tail;
-    free_tail = static_cast<TailId>(tails.size() - 1);
-  }
-}
-
-TailId Manager::State::NewTail(const BlockId* set, std::uint32_t used, std::uint32_t active) {
-  const TailId id = free_tail;
-  assert(id != kNone);
-  free_tail = tails[id].next_free;
-  tails[id] = Tail{};
-  tails[id].holders = 1;
-  tails[id].active = active;
-  tails[id].used = used;
-  for (std::uint32_t group = 0; group < groups; ++group)
-    TailSet(id)[group] = set[group] & ~kFromClaim;
-  return id;
-}
-
-void Manager::State::ReleaseTail(TailId id, bool active) {
-  Tail& tail = tails[id];
-  tail.holders--;
-  if (active) tail.active--;
-  if (tail.run != kNone && active && (tail.active == 0 || tail.holders == 0)) {
-    // The tail itself holds the index, as actively as its holders do.
-    if (tail.holders > 0) index.Acquire(tail.run, HoldKind::kParked);
-    ReleaseHold(tail.run, HoldKind::kActive);
-  } else if (tail.run != kNone && tail.holders == 0) {
-    ReleaseHold(tail.run, HoldKind::kParked);
-  }
-  if (tail.holders > 0) return;
-  if (tail.run == kNone) GiveSetLater(TailSet(id));
-  tail.next_free = free_tail;
-  free_tail = id;
-}
-
-void Manager::State::LeaveTail(SequenceId id) {
-  Sequence& sequence = sequences[id];
-  if (sequence.tail == kNone) return;
-  const TailId tail = sequence.tail;
-  sequence.tail = kNone;
-  ReleaseTail(tail, sequence.state == SequenceState::kActive);
-}
-
-void Manager::State::ResolveTail(SequenceId id) {
-  Sequence& sequence = sequences[id];
-  if (sequence.tail == kNone || tails[sequence.tail].run == kNone) return;
-  const RunId from = sequence.run;
-  sequence.run = tails[sequence.tail].run;
-  sequence.blocks++;
-  index.Acquire(sequence.run, KindOf(sequence));
-  ReleaseHold(from, KindOf(sequence));
-  LeaveTail(id);
 }
 
 // --- Open, fork, truncate, close ---
@@ -458,16 +303,6 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
   return {Status::kOk, HandleOf(id), at};
 }
 
-// The last held block, read from the index: an open step may have put a copy into the row.
-void Manager::State::SetHeldCell(SequenceId id, std::uint32_t cell) {
-  const RunId run = sequences[id].run;
-  BlockId set[kMaxGroups];
-  for (std::uint32_t group = 0; group < groups; ++group) {
-    set[group] = index.block(run, cell - index.run(run).depth, group);
-  }
-  SetCell(id, cell, set);
-}
-
 Status Manager::State::Truncate(SequenceHandle handle, std::uint32_t length) {
   SequenceId id;
   if (const Status status = Check(handle, id); status != Status::kOk) return status;
@@ -524,161 +359,6 @@ void Manager::State::FinishClose(SequenceId id) {
   if (sequence.generation != kNone) free_sequences.push_back(id);
   stats.sequences--;
   TellSequence(id);
-}
-
-// --- What a prompt would find ---
-
-Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view name) const {
-  LookupResult result;
-  const RunId root = FindRoot(name);
-  if (root == kNone || tokens.empty()) return result;
-  const PrefixIndex::Match match = index.Find(root, {}, tokens);
-  const auto total = static_cast<std::uint32_t>(tokens.size());
-  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
-  const std::uint32_t found = std::min(match.tokens + part, total - 1);
-  // Host runs stand below device runs, so the device part comes first.
-  RunId run = part > 0 ? match.part_run : match.run;
-  std::uint32_t device = found;
-  while (index.run(run).parent != kNone && index.IsHost(run)) {
-    device = std::min(device, index.run(run).depth * config.block_size);
-    run = index.run(run).parent;
-  }
-  result.device_tokens = device;
-  result.host_tokens = found - device;
-  if (match.count == index.run(match.run).length) {
-    const std::uint32_t most = total - 1 - found;
-    const std::uint32_t ahead = Computing(match.run, tokens.subspan(match.tokens));
-    result.computing_tokens = std::min(most, ahead - std::min(ahead, found - match.tokens));
-  }
-  return result;
-}
-
-// How many of `tokens`, which continue at the end of `run`, open steps are computing or hold
-// unindexed.
-std::uint32_t Manager::State::Computing(RunId run, Tokens tokens) const {
-  std::uint32_t best = 0;
-  for (const std::uint32_t slot : open_steps) {
-    for (const StepEntry& entry : steps[slot].entries) {
-      const Sequence& sequence = sequences[entry.sequence];
-      if (sequence.run != run || sequence.diverged || sequence.planned != entry.end) continue;
-      const std::uint32_t base = sequence.blocks * config.block_size;
-      std::uint32_t agreed = 0;
-      const std::uint32_t limit = static_cast<std::uint32_t>(tokens.size());
-      const auto extend = [&](const Token* ids, std::uint32_t from, std::uint32_t end) {
-        if (base + agreed != from) return;
-        while (base + agreed < end && agreed < limit && ids[base + agreed - from] == tokens[agreed])
-          agreed++;
-      };
-      if (sequence.tail != kNone) extend(TailTokens(entry.sequence), base, sequence.length);
-      const std::uint32_t held = agreed;
-      for (const std::uint32_t earlier : open_steps) {
-        for (const StepEntry& other : steps[earlier].entries) {
-          if (other.sequence != entry.sequence || (other.flags & kEntryKnown) == 0) continue;
-          extend(&steps[earlier].ids[other.token_offset], other.begin, other.end);
-        }
-      }
-      if (agreed > held) best = std::max(best, agreed);
-    }
-  }
-  return best;
-}
-
-Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_view name) const {
-  PrefixIndex::Match match;
-  const RunId root = FindRoot(name);
-  if (root != kNone) match = index.Find(root, {}, tokens);
-  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
-  // A hit that nobody holds is evictable now and will not be once it is held: count it once.
-  std::uint32_t unheld = 0;
-  std::uint32_t onboards = 0;
-  RunId run = part > 0 ? match.part_run : match.run;
-  std::uint32_t count = part > 0 ? match.part_index + 1 : match.count;
-  while (run != kNone && index.run(run).parent != kNone) {
-    if (index.IsHost(run)) {
-      onboards += count;
-    } else if (index.run(run).list == kCachedDevice) {
-      unheld += count;
-    }
-    run = index.run(run).parent;
-    count = index.run(run).length;
-  }
-  std::uint64_t now = kNone;
-  std::uint64_t after = kNone;
-  for (const BlockPool& pool : pools) {
-    const std::uint64_t free = pool.device_free();
-    const std::uint64_t all = free + index.ListedBlocks(kCachedDevice) - unheld;
-    now = std::min(now, free - std::min<std::uint64_t>(free, onboards));
-    after = std::min(after, all - std::min<std::uint64_t>(all, onboards));
-  }
-  const auto in_tokens = [&](std::uint64_t blocks) {
-    return blocks == 0 ? 0 : blocks * config.block_size - part;
-  };
-  return {in_tokens(now), in_tokens(after)};
-}
-
-// Drops what nobody holds below `root`, and marks the rest so that it goes with its last holder.
-void Manager::State::Detach(RunId root) {
-  // All that can fail comes first. Parents stand before their children.
-  std::vector<RunId> runs{root};
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    const RunId at = runs[i];
-    index.ForEachChild(at, [&](RunId child) { runs.push_back(child); });
-  }
-  for (std::size_t i = runs.size(); i-- > 0;) {
-    if (index.IsHeld(runs[i])) {
-      index.run(runs[i]).flags |= kRunDetached;
-    } else {
-      DropLeaf(runs[i]);
-    }
-  }
-}
-
-void Manager::State::ClearRoot(RunId root) {
-  if (!index.IsHeld(root)) {
-    DropChildren(root);
-    MaybeForgetRoot(root);
-    return;
-  }
-  // Those who hold it keep their blocks, and what they compute from now on stays theirs: it stands
-  // on what was cleared. Those who have nothing yet begin anew.
-  Detach(root);
-  roots.erase(root_names.at(root));
-  if (root == default_root) {
-    default_root = kNone;
-    MakeRoot("");
-  }
-  for (SequenceId id = 0; id < sequences.size(); ++id) {
-    const Sequence& sequence = sequences[id];
-    if (sequence.state == SequenceState::kClosed || sequence.planned > 0) continue;
-    if (RootOf(sequence.run) != root) continue;
-    BeginAnew(id);
-    if (!root_names.contains(root)) return;
-  }
-}
-
-// A sequence that holds nothing of a cleared namespace belongs to the one that is open under its
-// name now.
-void Manager::State::BeginAnew(SequenceId id) {
-  Sequence& sequence = sequences[id];
-  if (!index.IsDetached(sequence.run)) return;
-  if (sequence.blocks > 0) MoveHold(id, 0);  // the source of a match that it has no token of
-  const RunId cleared = sequence.run;
-  const RunId root = MakeRoot(root_names.at(cleared));
-  if (root == kNone) return;
-  index.Acquire(root, KindOf(sequence));
-  sequence.run = root;
-  ReleaseHold(cleared, KindOf(sequence));
-}
-
-void Manager::State::Clear(std::optional<std::string_view> name) {
-  if (name) {
-    const RunId root = FindRoot(*name);
-    if (root != kNone) ClearRoot(root);
-    return;
-  }
-  std::vector<RunId> all;
-  for (const auto& [_, root] : roots) all.push_back(root);
-  for (const RunId root : all) ClearRoot(root);
 }
 
 // --- The public face ---

@@ -1,0 +1,96 @@
+// What a prompt would find, and what would still fit. Nothing here changes anything.
+#include <algorithm>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+
+Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view name) const {
+  LookupResult result;
+  const RunId root = FindRoot(name);
+  if (root == kNone || tokens.empty()) return result;
+  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  const auto total = static_cast<std::uint32_t>(tokens.size());
+  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
+  const std::uint32_t found = std::min(match.tokens + part, total - 1);
+  // Host runs stand below device runs, so the device part comes first.
+  RunId run = part > 0 ? match.part_run : match.run;
+  std::uint32_t device = found;
+  while (index.run(run).parent != kNone && index.IsHost(run)) {
+    device = std::min(device, index.run(run).depth * config.block_size);
+    run = index.run(run).parent;
+  }
+  result.device_tokens = device;
+  result.host_tokens = found - device;
+  if (match.count == index.run(match.run).length) {
+    const std::uint32_t most = total - 1 - found;
+    const std::uint32_t ahead = Computing(match.run, tokens.subspan(match.tokens));
+    result.computing_tokens = std::min(most, ahead - std::min(ahead, found - match.tokens));
+  }
+  return result;
+}
+
+// How many of `tokens`, which continue at the end of `run`, open steps are computing or hold
+// unindexed.
+std::uint32_t Manager::State::Computing(RunId run, Tokens tokens) const {
+  std::uint32_t best = 0;
+  for (const std::uint32_t slot : open_steps) {
+    for (const StepEntry& entry : steps[slot].entries) {
+      const Sequence& sequence = sequences[entry.sequence];
+      if (sequence.run != run || sequence.diverged || sequence.planned != entry.end) continue;
+      const std::uint32_t base = sequence.blocks * config.block_size;
+      std::uint32_t agreed = 0;
+      const std::uint32_t limit = static_cast<std::uint32_t>(tokens.size());
+      const auto extend = [&](const Token* ids, std::uint32_t from, std::uint32_t end) {
+        if (base + agreed != from) return;
+        while (base + agreed < end && agreed < limit && ids[base + agreed - from] == tokens[agreed])
+          agreed++;
+      };
+      if (sequence.tail != kNone) extend(TailTokens(entry.sequence), base, sequence.length);
+      const std::uint32_t held = agreed;
+      for (const std::uint32_t earlier : open_steps) {
+        for (const StepEntry& other : steps[earlier].entries) {
+          if (other.sequence != entry.sequence || (other.flags & kEntryKnown) == 0) continue;
+          extend(&steps[earlier].ids[other.token_offset], other.begin, other.end);
+        }
+      }
+      if (agreed > held) best = std::max(best, agreed);
+    }
+  }
+  return best;
+}
+
+Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_view name) const {
+  PrefixIndex::Match match;
+  const RunId root = FindRoot(name);
+  if (root != kNone) match = index.Find(root, {}, tokens);
+  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
+  // A hit that nobody holds is evictable now and will not be once it is held: count it once.
+  std::uint32_t unheld = 0;
+  std::uint32_t onboards = 0;
+  RunId run = part > 0 ? match.part_run : match.run;
+  std::uint32_t count = part > 0 ? match.part_index + 1 : match.count;
+  while (run != kNone && index.run(run).parent != kNone) {
+    if (index.IsHost(run)) {
+      onboards += count;
+    } else if (index.run(run).list == kCachedDevice) {
+      unheld += count;
+    }
+    run = index.run(run).parent;
+    count = index.run(run).length;
+  }
+  std::uint64_t now = kNone;
+  std::uint64_t after = kNone;
+  for (const BlockPool& pool : pools) {
+    const std::uint64_t free = pool.device_free();
+    const std::uint64_t all = free + index.ListedBlocks(kCachedDevice) - unheld;
+    now = std::min(now, free - std::min<std::uint64_t>(free, onboards));
+    after = std::min(after, all - std::min<std::uint64_t>(all, onboards));
+  }
+  const auto in_tokens = [&](std::uint64_t blocks) {
+    return blocks == 0 ? 0 : blocks * config.block_size - part;
+  };
+  return {in_tokens(now), in_tokens(after)};
+}
+
+}  // namespace pagedkv

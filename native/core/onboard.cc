@@ -1,0 +1,118 @@
+// Coming back: what a sequence that is not wholly on the device needs before it can go on.
+#include <algorithm>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+
+void Manager::State::Activate(StepEntry& entry) {
+  Sequence& sequence = sequences[entry.sequence];
+  entry.flags |= kEntryActivated;
+  index.Exchange(sequence.run, HoldKind::kParked, sequence.run, HoldKind::kActive);
+  if (sequence.tail != kNone) tails[sequence.tail].active++;
+  sequence.state = SequenceState::kActive;
+  sequence.resident = false;
+  TellSequence(entry.sequence);
+}
+
+// Others may have computed more of the prompt since it was opened: the pass then leaves that out.
+void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
+  Sequence& sequence = sequences[entry.sequence];
+  if (sequence.tail != kNone || index.IsDetached(sequence.run) || !EnsureRuns(2)) return;
+  const std::uint32_t bs = config.block_size;
+  const auto count = static_cast<std::uint32_t>(tokens.size());
+  const std::uint32_t held_end = sequence.blocks * bs;
+  PrefixIndex::Match match;
+  std::uint32_t before = sequence.length;
+  if (sequence.length == held_end) {
+    match = index.Find(sequence.run, {}, tokens);
+  } else {
+    // Inside an indexed block: either it goes on as the prompt does, or a sibling may.
+    const Run& run = index.run(sequence.run);
+    const std::uint32_t rest = held_end - sequence.length;
+    const Token* held = index.TokensOf(sequence.run, run.length - 1u);
+    if (count >= rest && std::equal(held + bs - rest, held + bs, tokens.begin())) {
+      match = index.Find(sequence.run, {}, tokens.subspan(rest));
+      before = held_end;
+    } else if (run.length == 1) {
+      match = index.Find(run.parent, {held, bs - rest}, tokens);
+      before = held_end - bs;
+    } else {
+      return;
+    }
+  }
+  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
+  const std::uint32_t total = sequence.length + count;
+  if (std::min(before + match.tokens + part, total - 1) <= sequence.length) return;
+  entry.old_run = sequence.run;  // held until the step ends, so that an abort can go back to it
+  Attach(entry.sequence, match, before, total);
+  sequence.cached += sequence.length - entry.old_length;
+  if (index.IsHost(sequence.run)) sequence.resident = false;
+  if (sequence.resident) FillRow(entry.sequence);
+  TellSequence(entry.sequence);
+}
+
+bool Manager::State::BringBack(std::uint32_t slot, StepEntry& entry) {
+  Sequence& sequence = sequences[entry.sequence];
+  Step& step = steps[slot];
+  entry.flags |= kEntryOnboarded;
+  const bool swapped = (entry.flags & kEntryActivated) != 0;
+  bool waits = false;
+  path.clear();
+  for (RunId run = sequence.run; index.IsHost(run); run = index.run(run).parent)
+    path.push_back(run);
+  BlockId host[kMaxGroups];
+  for (; !path.empty(); path.pop_back()) {
+    const RunId run = path.back();
+    if ((index.run(run).flags & kRunOnboarding) != 0) {
+      waits = true;
+      continue;
+    }
+    index.run(run).flags |= kRunOnboarding;
+    for (std::uint32_t i = 0; i < index.run(run).length; ++i) {
+      for (std::uint32_t group = 0; group < groups; ++group)
+        host[group] = index.block(run, i, group);
+      if (!OnboardSet(slot, host, kNone, swapped)) {
+        // What was planned of this run is known by its records; the rest was not planned.
+        index.run(run).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
+        return false;
+      }
+    }
+  }
+  if (sequence.tail != kNone && pools[0].IsHost(TailSet(sequence.tail)[0])) {
+    Tail& tail = tails[sequence.tail];
+    if ((tail.flags & kRunOnboarding) != 0) {
+      waits = true;
+    } else {
+      if (!OnboardSet(slot, TailSet(sequence.tail), sequence.tail, swapped)) return false;
+      tail.flags |= kRunOnboarding;
+    }
+  }
+  if (waits) {
+    for (const std::uint32_t other : open_steps) {
+      if (!steps[other].onboards.empty()) step.depends_on |= 1u << other;
+    }
+  }
+  FillRow(entry.sequence);
+  return true;
+}
+
+bool Manager::State::OnboardSet(std::uint32_t slot, const BlockId* host, TailId tail,
+                                bool swapped) {
+  Step& step = steps[slot];
+  if (step.onboards.size() == config.max_step_transfers) {
+    plan_status = Status::kTooManyTransfers;
+    return false;
+  }
+  BlockId set[kMaxGroups];
+  if (!TakeSet(slot, set)) return false;
+  step.onboards.push_back({static_cast<std::uint32_t>(step.sets.size() / groups), tail, swapped});
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    step.sets.push_back(set[group]);
+    step.onboard_hosts.push_back(host[group]);
+    pools[group].set_copy(host[group], set[group] & ~kFromClaim);
+  }
+  return true;
+}
+
+}  // namespace pagedkv

@@ -1,0 +1,65 @@
+// The children of a run: a treap ordered by the tokens of their first block.
+#include "prefix_index.h"
+
+namespace pagedkv {
+
+void PrefixIndex::SplitTreap(RunId root, const Token* key, RunId& left, RunId& right) {
+  if (root == kNone) {
+    left = right = kNone;
+  } else if (Compare(TokensOf(root, 0), key) < 0) {
+    left = root;
+    SplitTreap(runs_[root].right, key, runs_[root].right, right);
+  } else {
+    right = root;
+    SplitTreap(runs_[root].left, key, left, runs_[root].left);
+  }
+}
+
+RunId PrefixIndex::JoinTreaps(RunId left, RunId right) {
+  if (left == kNone) return right;
+  if (right == kNone) return left;
+  if (runs_[left].priority > runs_[right].priority) {
+    runs_[left].right = JoinTreaps(runs_[left].right, right);
+    return left;
+  }
+  runs_[right].left = JoinTreaps(left, runs_[right].left);
+  return right;
+}
+
+RunId PrefixIndex::Insert(RunId root, RunId node) {
+  if (root == kNone) return node;
+  if (runs_[node].priority > runs_[root].priority) {
+    RunId left;
+    RunId right;
+    SplitTreap(root, TokensOf(node, 0), left, right);
+    runs_[node].left = left;
+    runs_[node].right = right;
+    return node;
+  }
+  RunId& side =
+      Compare(TokensOf(node, 0), TokensOf(root, 0)) < 0 ? runs_[root].left : runs_[root].right;
+  side = Insert(side, node);
+  return root;
+}
+
+RunId* PrefixIndex::TreapLink(RunId parent, RunId child) {
+  RunId* link = &runs_[parent].child;
+  if (*link == child) return link;
+  const Token* key = TokensOf(child, 0);
+  while (*link != child) {
+    assert(*link != kNone);
+    Run& node = runs_[*link];
+    link = Compare(key, TokensOf(*link, 0)) < 0 ? &node.left : &node.right;
+  }
+  return link;
+}
+
+void PrefixIndex::Replace(RunId parent, RunId old_child, RunId new_child) {
+  Run& run = runs_[new_child];
+  run.left = runs_[old_child].left;
+  run.right = runs_[old_child].right;
+  run.priority = runs_[old_child].priority;
+  *TreapLink(parent, old_child) = new_child;
+}
+
+}  // namespace pagedkv
