@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "types.h"
+#include "zeroed.h"
 
 namespace pagedkv {
 
@@ -25,9 +26,9 @@ class BlockPool {
   BlockPool(std::uint32_t device_blocks, std::uint32_t host_blocks)
       : device_{kNone, 0, 0, device_blocks, device_blocks},
         host_{kNone, device_blocks, device_blocks, device_blocks + host_blocks, host_blocks},
-        links_(new std::uint32_t[device_blocks + host_blocks]()),
-        copies_(new std::uint32_t[device_blocks + host_blocks]()),
-        states_(new BlockState[device_blocks + host_blocks]()) {}
+        links_(Zeroed<std::uint32_t>(device_blocks + host_blocks)),
+        copies_(Zeroed<std::uint32_t>(device_blocks + host_blocks)),
+        states_(Zeroed<BlockState>(device_blocks + host_blocks)) {}
 
   static std::uint64_t BytesPerBlock() { return 2 * sizeof(std::uint32_t) + sizeof(BlockState); }
 
@@ -102,10 +103,9 @@ class BlockPool {
 
   Tier device_;
   Tier host_;
-  std::unique_ptr<std::uint32_t[]> links_;  // free: the next free block; indexed: the run
-  std::unique_ptr<std::uint32_t[]>
-      copies_;  // one more than the id, so that zeroed memory says kNone
-  std::unique_ptr<BlockState[]> states_;
+  ZeroedArray<std::uint32_t> links_;   // free: the next free block; indexed: the run
+  ZeroedArray<std::uint32_t> copies_;  // one more than the id, so that zeroed memory says kNone
+  ZeroedArray<BlockState> states_;
 };
 
 }  // namespace pagedkv

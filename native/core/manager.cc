@@ -29,12 +29,6 @@ std::uint64_t ClaimsPerStep(const Config& config) {
   return 2 * std::uint64_t{SetsPerStep(config)} * config.groups.size();
 }
 
-std::unique_ptr<Token[], void (*)(Token*)> ZeroedTokens(std::size_t count) {
-  void* memory = std::calloc(std::max<std::size_t>(count, 1), sizeof(Token));
-  if (memory == nullptr) throw std::bad_alloc();
-  return {static_cast<Token*>(memory), [](Token* pointer) { std::free(pointer); }};
-}
-
 }  // namespace
 
 Status Manager::CheckConfig(const Config& c) {
@@ -90,7 +84,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       }()),
       index(c, pools, Secret()),
       sequences(c.max_sequences),
-      tail_tokens(ZeroedTokens(std::size_t{c.max_sequences} * c.block_size)),
+      tail_tokens(Zeroed<Token>(std::size_t{c.max_sequences} * c.block_size)),
       steps(c.max_open_steps),
       claims(ClaimsPerStep(c) * c.max_open_steps),
       claim_sets(claims.size() * groups),

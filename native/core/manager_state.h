@@ -216,7 +216,7 @@ struct Manager::State {
 
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_sequences;
-  std::unique_ptr<Token[], void (*)(Token*)> tail_tokens;
+  ZeroedArray<Token> tail_tokens;
   std::vector<Tail> tails;
   std::vector<BlockId> tail_sets;
   TailId free_tail = kNone;

@@ -3,18 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 
 namespace pagedkv {
 namespace {
-
-// Zeroed memory that costs nothing until it is touched: a large pool starts as fast as a small one.
-template <typename T>
-std::unique_ptr<T[], void (*)(T*)> Zeroed(std::size_t count) {
-  void* memory = std::calloc(std::max<std::size_t>(count, 1), sizeof(T));
-  if (memory == nullptr) throw std::bad_alloc();
-  return {static_cast<T*>(memory), [](T* pointer) { std::free(pointer); }};
-}
 
 std::uint32_t EntryCapacity(const Config& config) {
   std::uint32_t capacity = kNone;

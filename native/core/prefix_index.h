@@ -26,6 +26,7 @@
 
 #include "block_pool.h"
 #include "types.h"
+#include "zeroed.h"
 
 namespace pagedkv {
 
@@ -232,9 +233,9 @@ class PrefixIndex {
   std::vector<BlockPool>& pools_;
   std::uint32_t run_capacity_;
   std::uint32_t slot_capacity_;
-  std::unique_ptr<Run[], void (*)(Run*)> runs_;
-  std::unique_ptr<std::uint32_t[], void (*)(std::uint32_t*)> lanes_;
-  std::unique_ptr<Token[], void (*)(Token*)> tokens_;
+  ZeroedArray<Run> runs_;
+  ZeroedArray<std::uint32_t> lanes_;
+  ZeroedArray<Token> tokens_;
   RunId free_run_ = kNone;
   RunId fresh_run_ = 0;
   std::uint32_t free_runs_;
