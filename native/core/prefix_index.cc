@@ -359,7 +359,9 @@ bool PrefixIndex::CanMerge(RunId id) const {
     return false;
   }
   if (run.list != child.list) return false;
-  return run.list == kNoList ? IsHeld(id) : child.next == id;
+  if (run.list == kNoList) return IsHeld(id);
+  // Neighbours in the list, and nothing that is held now could come back between them.
+  return child.next == id && run.stamp <= child.stamp + kRunBlocks;
 }
 
 void PrefixIndex::TryMerge(RunId id) {

@@ -76,6 +76,20 @@ TEST("abort before execute gives back what was evicted, in the same order") {
   device.CloseAll();
 }
 
+TEST("abort before execute keeps a prefix that was used again apart from its older continuation") {
+  SimulatedDevice device(Pool(16));
+  const TokenList again = Join(Text(1, 16), Text(9, 8));
+  const SequenceId one = device.Open(Text(2, 20));
+  const SequenceId two = device.Open(again);
+  device.Cache(Text(1, 32));
+  device.Cache(Text(2, 16));
+  device.Close(device.Open(again));  // oldest first: the continuation, the other prompt, the prefix
+  const std::uint64_t digest = device.Digest();
+  device.Abort(device.Schedule({{one, Text(2, 20)}, {two, again}}));
+  CHECK_EQ(device.Digest(), digest);
+  device.CloseAll();
+}
+
 TEST("abort before execute undoes offloads") {
   SimulatedDevice device(Pool(4, 4));
   device.Cache(Text(1, 32));
