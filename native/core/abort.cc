@@ -123,8 +123,7 @@ void Manager::State::Reindex(SequenceId id, std::uint64_t stamp) {
   }
   sequence.blocks++;
   sequence.tail = kNone;
-  tails[tail].next_free = free_tail;
-  free_tail = tail;
+  FreeTail(tail);
 }
 
 }  // namespace pagedkv

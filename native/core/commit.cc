@@ -289,8 +289,7 @@ void Manager::State::AdoptTail(SequenceId id) {
     index.Acquire(tail.run, tail.active > 0 ? HoldKind::kActive : HoldKind::kParked);
     return;
   }
-  tail.next_free = free_tail;
-  free_tail = tail_id;
+  FreeTail(tail_id);
 }
 
 // The run below `parent` that begins with this block. What was cleared shares nothing, so it finds

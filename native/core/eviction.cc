@@ -121,15 +121,20 @@ bool Manager::State::TakeSet(std::uint32_t slot, BlockId* set) {
   return true;
 }
 
+// The host blocks that a claim was to move to, but for those that a claim of their own gives back.
+void Manager::State::GiveTargets(std::uint64_t number) {
+  const Claim& claim = ClaimAt(number);
+  if (!claim.offloads) return;
+  for (std::uint32_t group = groups; group-- > 0;) {
+    if ((claim.target_claimed >> group & 1u) == 0) pools[group].Give(ClaimTarget(number)[group]);
+  }
+}
+
 void Manager::State::UnclaimBack() {
   const std::uint64_t number = --claim_back;
   const Claim& claim = ClaimAt(number);
   if (claim.step == kNone) orphans--;
-  if (claim.offloads) {
-    for (std::uint32_t group = groups; group-- > 0;) {
-      if ((claim.target_claimed >> group & 1u) == 0) pools[group].Give(ClaimTarget(number)[group]);
-    }
-  }
+  GiveTargets(number);
   if (claim.run == kNone) {
     GiveSet(ClaimSet(number));
     return;
@@ -148,12 +153,7 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
     Claim& claim = ClaimAt(number);
     if (claim.step != slot) continue;
     // A later step's claims stand above these in the index: they wait for its end.
-    if (claim.offloads) {
-      for (std::uint32_t group = groups; group-- > 0;) {
-        if ((claim.target_claimed >> group & 1u) == 0)
-          pools[group].Give(ClaimTarget(number)[group]);
-      }
-    }
+    GiveTargets(number);
     claim.step = kNone;
     orphans++;
     claim.offloads = false;

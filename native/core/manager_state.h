@@ -73,6 +73,7 @@ struct Manager::State {
   // --- Tails ---
   void ReserveTails(std::size_t count);
   TailId NewTail(const BlockId* set, std::uint32_t used, std::uint32_t active);
+  void FreeTail(TailId tail);
   void ReleaseTail(TailId tail, bool active);
   void LeaveTail(SequenceId id);
   // A tail that another holder filled is an indexed block now: hold it as one.
@@ -96,6 +97,7 @@ struct Manager::State {
   bool ClaimDevice(std::uint32_t slot);
   bool ClaimTargetSet(std::uint32_t slot, BlockId* target, std::uint8_t& claimed);
   std::uint64_t PushClaim(RunId run, std::uint32_t slot, bool host);
+  void GiveTargets(std::uint64_t number);
   void UnclaimBack();
   void AbandonClaims(std::uint32_t slot);
   void FinalizeClaims(std::uint64_t end, std::uint32_t slot);

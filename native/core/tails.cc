@@ -72,8 +72,8 @@ void Manager::State::ReserveTails(std::size_t count) {
   tail_sets.resize(count * groups);
   tails.reserve(count);
   while (tails.size() < count) {
-    tails.emplace_back().next_free = free_tail;
-    free_tail = static_cast<TailId>(tails.size() - 1);
+    tails.emplace_back();
+    FreeTail(static_cast<TailId>(tails.size() - 1));
   }
 }
 
@@ -103,7 +103,11 @@ void Manager::State::ReleaseTail(TailId id, bool active) {
   }
   if (tail.holders > 0) return;
   if (tail.run == kNone) GiveSetLater(TailSet(id));
-  tail.next_free = free_tail;
+  FreeTail(id);
+}
+
+void Manager::State::FreeTail(TailId id) {
+  tails[id].next_free = free_tail;
   free_tail = id;
 }
 
