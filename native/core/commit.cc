@@ -130,7 +130,7 @@ void Manager::State::FinishArrivals(std::uint32_t slot, bool ok) {
       index.run(run).flags &= static_cast<std::uint8_t>(~kRunArriving);
       if (ok) {
         index.SetHidden(run, 0);
-        index.Enlist(run, false);
+        index.Enlist(run, Entrance::kMoved);
         index.TryMerge(run);
         continue;
       }

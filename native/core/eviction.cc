@@ -49,7 +49,7 @@ bool Manager::State::ClaimTargetSet(std::uint32_t slot, BlockId* target, std::ui
     enough = enough && pools[group].host_free() > 0;
   std::uint64_t number = 0;
   if (!enough) {
-    const RunId front = index.Front(kCachedHost);
+    const RunId front = index.lists().Victim(Tier::kHost);
     if (front == kNone) return false;
     number = PushClaim(front, slot, true);
   }
@@ -68,7 +68,7 @@ bool Manager::State::ClaimTargetSet(std::uint32_t slot, BlockId* target, std::ui
 }
 
 bool Manager::State::ClaimDevice(std::uint32_t slot) {
-  const RunId front = index.Front(kCachedDevice);
+  const RunId front = index.lists().Victim(Tier::kDevice);
   if (front == kNone) return false;
   BlockId target[kMaxGroups];
   std::uint8_t target_claimed = 0;
@@ -140,7 +140,7 @@ void Manager::State::UnclaimBack() {
     return;
   }
   index.SetHidden(claim.run, index.run(claim.run).hidden - 1u);
-  if (index.run(claim.run).list == kNoList) index.Enlist(claim.run, true);
+  if (index.run(claim.run).list == kNoList) index.Enlist(claim.run, Entrance::kRestored);
 }
 
 void Manager::State::AbandonClaims(std::uint32_t slot) {
@@ -328,7 +328,7 @@ void Manager::State::DropSubtree(RunId id) {
 }
 
 void Manager::State::DropLeaf(RunId id) {
-  assert(!index.IsHeld(id) && index.run(id).children == 0);
+  assert(!index.IsHeld(id) && index.run(id).child == kNone);
   if (index.run(id).list != kNoList) index.Unlist(id);
   const bool arriving = (index.run(id).flags & kRunArriving) != 0;
   if (index.run(id).hidden > 0 && !arriving) Dethrone(id);
@@ -353,11 +353,11 @@ void Manager::State::DropLeaf(RunId id) {
 bool Manager::State::EnsureRuns(std::uint32_t count) {
   count += reserved_runs;
   const auto leaf = [&](RunId run) {
-    return run != kNone && index.run(run).hidden == 0 && index.run(run).children == 0;
+    return run != kNone && index.run(run).hidden == 0 && index.run(run).child == kNone;
   };
   while (index.free_runs() < count) {
-    RunId victim = index.Front(kCachedDevice);
-    if (!leaf(victim)) victim = index.Front(kCachedHost);
+    RunId victim = index.lists().Victim(Tier::kDevice);
+    if (!leaf(victim)) victim = index.lists().Victim(Tier::kHost);
     if (!leaf(victim)) {
       index.Compact();
       return index.free_runs() >= count;
@@ -371,12 +371,12 @@ std::uint32_t Manager::State::HostRoom(std::uint32_t group) const {
   for (std::uint64_t number = claim_front; number < claim_back; ++number) {
     if (ClaimAt(number).host) return pools[group].host_free();
   }
-  return pools[group].host_free() + index.ListedBlocks(kCachedHost);
+  return pools[group].host_free() + index.lists().CachedBlocks(Tier::kHost);
 }
 
 void Manager::State::TakeHostNow(BlockId* set) {
   for (std::uint32_t group = 0; group < groups; ++group) {
-    while (pools[group].host_free() == 0) DropLastEntry(index.Front(kCachedHost));
+    while (pools[group].host_free() == 0) DropLastEntry(index.lists().Victim(Tier::kHost));
     set[group] = pools[group].TakeHost();
     pools[group].set_state(set[group], BlockState::kArriving);
   }

@@ -73,7 +73,7 @@ Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_vi
   while (run != kNone && index.run(run).parent != kNone) {
     if (index.IsHost(run)) {
       onboards += count;
-    } else if (index.run(run).list == kCachedDevice) {
+    } else if (RunLists::IsQueue(index.run(run).list)) {
       unheld += count;
     }
     run = index.run(run).parent;
@@ -83,7 +83,7 @@ Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_vi
   std::uint64_t after = kNone;
   for (const BlockPool& pool : pools) {
     const std::uint64_t free = pool.device_free();
-    const std::uint64_t all = free + index.ListedBlocks(kCachedDevice) - unheld;
+    const std::uint64_t all = free + index.lists().CachedBlocks(Tier::kDevice) - unheld;
     now = std::min(now, free - std::min<std::uint64_t>(free, onboards));
     after = std::min(after, all - std::min<std::uint64_t>(all, onboards));
   }

@@ -31,7 +31,7 @@ RunId Manager::State::MakeRoot(std::string_view name) {
 
 void Manager::State::MaybeForgetRoot(RunId root) {
   const Run& run = index.run(root);
-  if (run.parent != kNone || run.length > 0 || root == default_root || run.children > 0 ||
+  if (run.parent != kNone || run.length > 0 || root == default_root || run.child != kNone ||
       index.IsHeld(root)) {
     return;
   }

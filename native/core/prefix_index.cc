@@ -35,15 +35,18 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, st
       run_capacity_(RunCapacity(config)),
       slot_capacity_(EntryCapacity(config)),
       runs_(Zeroed<Run>(run_capacity_)),
+      uses_(Zeroed<RunUse>(run_capacity_)),
+      policy_(MakePolicy(config.policy, EntryCapacity(config))),
       lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
       tokens_(Zeroed<Token>(std::size_t{slot_capacity_} * block_size_)),
       free_runs_(run_capacity_),
       free_slots_(slot_capacity_),
-      random_(secret | 1) {}
+      secret_(secret),
+      lists_(runs_.get(), uses_.get(), *policy_) {}
 
 std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
-  return RunCapacity(config) * (sizeof(Run) + lanes) +
+  return RunCapacity(config) * (sizeof(Run) + sizeof(RunUse) + lanes) +
          std::uint64_t{EntryCapacity(config)} * config.block_size * sizeof(Token);
 }
 
@@ -60,10 +63,7 @@ RunId PrefixIndex::NewRun() {
     if (free_run_ != kNone) __builtin_prefetch(&runs_[free_run_]);  // for the next one
   }
   runs_[id] = Run{};
-  random_ ^= random_ << 13;
-  random_ ^= random_ >> 7;
-  random_ ^= random_ << 17;
-  runs_[id].priority = static_cast<std::uint32_t>(random_ >> 32);
+  uses_[id] = RunUse{};
   return id;
 }
 
@@ -118,7 +118,7 @@ RunId PrefixIndex::AddRoot() {
 }
 
 void PrefixIndex::RemoveRoot(RunId root) {
-  assert(runs_[root].parent == kNone && runs_[root].children == 0 && !IsHeld(root));
+  assert(runs_[root].parent == kNone && runs_[root].child == kNone && !IsHeld(root));
   FreeRun(root);
 }
 
@@ -131,17 +131,16 @@ RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* se
   run.length = 1;
   run.flags = above.flags & kRunDetached;
   WriteEntry(id, 0, tokens, set);
+  if (above.child != kNone) above.flags |= kRunBranched;
   above.child = Insert(above.child, id);
-  above.children++;
   above.device_children++;
+  CountVisible(id, 0);
   return id;
 }
 
 bool PrefixIndex::CanAppend(RunId id) const {
   const Run& run = runs_[id];
-  return run.parent != kNone && run.holders == 1 && run.active == 1 && run.parked == 0 &&
-         run.children == 0 && run.length < kRunBlocks && run.hidden == 0 &&
-         (run.flags & ~kRunDetached) == 0;
+  return run.parent != kNone && IsSoleEnd(run) && run.length < kRunBlocks;
 }
 
 void PrefixIndex::Append(RunId id, const Token* tokens, const BlockId* set) {
@@ -153,37 +152,68 @@ void PrefixIndex::Append(RunId id, const Token* tokens, const BlockId* set) {
 void PrefixIndex::PopTail(RunId id) {
   Run& run = runs_[id];
   assert(run.length > 1);
-  if (run.list != kNoList) lists_[run.list].blocks--;
+  const std::uint32_t visible = Visible(id);
+  if (run.list != kNoList) lists_.CountBlocks(run, -1);
   run.length--;
+  CountVisible(id, visible);
   FreeTokenSlot(Lane(id, 0)[run.length]);
 }
 
 void PrefixIndex::RemoveRun(RunId id) {
   Run& run = runs_[id];
-  assert(run.length == 1 && run.children == 0 && !IsHeld(id) && run.list == kNoList);
+  assert(run.length == 1 && run.child == kNone && !IsHeld(id) && run.list == kNoList);
   const RunId parent = run.parent;
   *TreapLink(parent, id) = JoinTreaps(run.left, run.right);
-  runs_[parent].children--;
-  if ((run.flags & kRunHost) == 0) runs_[parent].device_children--;
+  const std::uint32_t visible = Visible(id);
+  run.length = run.hidden = 0;
+  CountVisible(id, visible);
+  if (!IsHost(id)) runs_[parent].device_children--;
   FreeTokenSlot(Lane(id, 0)[0]);
   FreeRun(id);
+}
+
+// Keeps the parent's counts, where an entry of a run has become the first visible one, or was the
+// last.
+void PrefixIndex::CountVisible(RunId id, std::uint32_t before) {
+  const std::uint32_t after = Visible(id);
+  if ((before == 0) == (after == 0)) return;
+  const RunId parent_id = runs_[id].parent;
+  Run& parent = runs_[parent_id];
+  const bool host = IsHost(id);
+  if (after > 0) {
+    parent.visible_children++;
+    if (!host) parent.visible_on_device++;
+    return;
+  }
+  parent.visible_children--;
+  if (!host) parent.visible_on_device--;
+  const bool is_leaf =
+      (IsHost(parent_id) ? parent.visible_children : parent.visible_on_device) == 0;
+  if (is_leaf) lists_.BecameLeaf(parent_id);
 }
 
 void PrefixIndex::SetHost(RunId id, bool host) {
   Run& run = runs_[id];
   assert(run.list == kNoList && host != IsHost(id));
+  Run& parent = runs_[run.parent];
   run.flags = static_cast<std::uint8_t>(run.flags ^ kRunHost);
-  if (host) {
-    runs_[run.parent].device_children--;
-  } else {
-    runs_[run.parent].device_children++;
+  const std::uint32_t is_visible = Visible(id) > 0 ? 1 : 0;
+  if (!host) {
+    parent.device_children++;
+    parent.visible_on_device += is_visible;
+    return;
   }
+  parent.device_children--;
+  parent.visible_on_device -= is_visible;
+  if (is_visible != 0 && parent.visible_on_device == 0) lists_.BecameLeaf(run.parent);
 }
 
 void PrefixIndex::SetHidden(RunId id, std::uint32_t hidden) {
   Run& run = runs_[id];
-  if (run.list != kNoList) lists_[run.list].blocks += std::uint32_t{run.hidden} - hidden;
+  const std::uint32_t visible = Visible(id);
+  if (run.list != kNoList) lists_.CountBlocks(run, run.hidden - static_cast<std::int32_t>(hidden));
   run.hidden = static_cast<std::uint8_t>(hidden);
+  CountVisible(id, visible);
 }
 
 // --- Matching ---
@@ -318,10 +348,10 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
   front.parent = run.parent;
   front.depth = run.depth;
   front.length = static_cast<std::uint8_t>(count);
-  front.flags = run.flags;
+  front.flags = run.flags & static_cast<std::uint8_t>(~(kRunAside | kRunBranched));
+  uses_[front_id] = uses_[id];
   front.active = run.active > 0 ? 1 : 0;
   front.parked = run.parked > 0 ? 1 : 0;
-  front.children = 1;
   front.device_children = IsHost(id) ? 0 : 1;
   front.stamp = run.stamp == kUsedSince ? kUsedSince : run.stamp + rest;
   Replace(run.parent, id, front_id);
@@ -340,40 +370,44 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
     front.hidden = static_cast<std::uint8_t>(run.hidden - rest);
     run.hidden = rest;
   }
+  front.visible_children = Visible(id) > 0 ? 1 : 0;
+  front.visible_on_device = IsHost(id) ? 0 : front.visible_children;
   if (run.list != kNoList) {
-    List& list = lists_[run.list];
-    front.list = run.list;
-    LinkAfter(list, front_id, id);
+    lists_.JoinBehind(front_id, id);
     if (run.hidden == rest) Unlist(id);  // a run with nothing visible stands in no list
   }
   return front_id;
 }
 
-bool PrefixIndex::CanMerge(RunId id) const {
+// Whether nothing tells a run and its only child apart. What was asked for one of them alone, or
+// is known of it, keeps held runs apart as long as there are enough runs.
+bool PrefixIndex::CanMerge(RunId id, bool is_needed) const {
   const Run& run = runs_[id];
-  if (run.parent == kNone || run.holders > 0 || run.children != 1 || run.hidden > 0) return false;
+  if (run.parent == kNone || run.holders > 0 || run.child == kNone || run.hidden > 0) return false;
   const Run& child = runs_[run.child];
+  if (child.left != kNone || child.right != kNone) return false;
   constexpr std::uint8_t kMoving = kRunLeaving | kRunArriving | kRunOnboarding;
-  if (run.length + child.length > kRunBlocks || run.flags != child.flags ||
-      (run.flags & kMoving) != 0) {
+  constexpr std::uint8_t kSame = kRunHost | kRunDetached | kRunAside | kMoving;
+  if (run.length + child.length > kRunBlocks || (run.flags & kMoving) != 0 ||
+      (run.flags & kSame) != (child.flags & kSame) || run.list != child.list) {
     return false;
   }
-  if (run.list != child.list) return false;
-  if (run.list == kNoList) return IsHeld(id);
+  if (!is_needed && (run.flags & kRunBranched) != 0) return false;
+  if (run.list == kNoList) {
+    return IsHeld(id) && (is_needed || uses_[id].priority == uses_[run.child].priority);
+  }
   // Neighbours in the list, and nothing that is held now could come back between them.
-  return child.next == id && run.stamp <= child.stamp + kRunBlocks;
+  return (run.flags & kRunAside) == 0 && child.next == id && run.stamp <= child.stamp + kRunBlocks;
 }
 
-void PrefixIndex::TryMerge(RunId id) {
-  if (!CanMerge(id)) return;
+void PrefixIndex::TryMerge(RunId id, bool is_needed) {
+  if (!CanMerge(id, is_needed)) return;
   Run& run = runs_[id];
   const RunId child_id = run.child;
   Run& child = runs_[child_id];
   if (run.list != kNoList) {
-    const std::uint32_t blocks = run.length;
-    const std::uint8_t list = run.list;
     Unlist(id);
-    lists_[list].blocks += blocks;
+    lists_.CountBlocks(child, run.length);
   }
   Replace(run.parent, id, child_id);
   for (std::uint32_t lane = 0; lane < lane_count_; ++lane) {
@@ -382,6 +416,7 @@ void PrefixIndex::TryMerge(RunId id) {
     std::copy_n(Lane(id, lane), run.length, to);
   }
   if (run.stamp == kUsedSince) child.stamp = kUsedSince;
+  uses_[child_id].priority = std::max(uses_[child_id].priority, uses_[id].priority);
   child.parent = run.parent;
   child.depth = run.depth;
   child.length = static_cast<std::uint8_t>(child.length + run.length);
@@ -394,8 +429,8 @@ void PrefixIndex::Compact() {
   while (merged) {
     merged = false;
     for (RunId id = 0; id < fresh_run_; ++id) {
-      if (!CanMerge(id)) continue;
-      TryMerge(id);
+      if (!CanMerge(id, true)) continue;
+      TryMerge(id, true);
       merged = true;
     }
   }

@@ -17,22 +17,19 @@
 // no
 //   prompt finds them.
 //
-// The lists of evictable runs are ordered by last use, and a child stands before its parent, so the
-// front of a list is always a leaf of its tier: eviction takes O(1) a block.
+// Runs that nobody holds wait in the lists of run_lists.h until they are used again or evicted.
 #pragma once
 
 #include <memory>
 #include <span>
 
 #include "block_pool.h"
+#include "run.h"
+#include "run_lists.h"
 #include "types.h"
 #include "zeroed.h"
 
 namespace pagedkv {
-
-inline constexpr std::uint32_t kRunBlocks = 8;
-
-using RunId = std::uint32_t;
 
 // The most runs that committing one step can take: a new one for each sequence and for each
 // kRunBlocks blocks, and those that splits make on the way.
@@ -45,45 +42,6 @@ inline std::uint32_t RunsPerStep(const Config& config) {
 inline constexpr std::uint64_t kUsedSince = 0;
 
 enum class HoldKind { kActive, kParked };  // parked: by a swapped-out sequence or a transfer
-
-enum RunList : std::uint8_t {
-  kNoList = 0,
-  kCachedDevice,  // held by nobody
-  kCachedHost,
-  kParkedDevice,  // on the device, held by swapped-out sequences only: may move to the host
-  kRunLists,
-};
-
-enum RunFlag : std::uint8_t {
-  kRunHost = 1,        // lives on the host
-  kRunLeaving = 2,     // a transfer copies it to the host; the device copy is still the true one
-  kRunArriving = 4,    // a step copies it to the host, where it is true once that has ended
-  kRunOnboarding = 8,  // an open step brings it to the device; the host copy is the true one
-  kRunDetached =
-      16,  // cleared: nothing finds it, it shares nothing, and it goes with its last holder
-};
-
-struct Run {
-  RunId parent = kNone;
-  RunId child = kNone;  // root of the treap of children
-  RunId left = kNone;   // in the parent's treap
-  RunId right = kNone;
-  RunId prev = kNone;  // in the list; of a run in no list, a hint where it stood
-  RunId next = kNone;
-  std::uint32_t priority = 0;
-  std::uint32_t active = 0;   // active holders here, and children with any
-  std::uint32_t parked = 0;   // parked holders here, and children with any
-  std::uint32_t holders = 0;  // holders of both kinds that end here
-  std::uint32_t children = 0;
-  std::uint32_t device_children = 0;  // of these on the device
-  std::uint32_t depth = 0;            // blocks above the first entry
-  std::uint8_t length = 0;            // entries
-  std::uint8_t hidden = 0;
-  std::uint8_t list = kNoList;
-  std::uint8_t flags = 0;
-  std::uint64_t stamp = 0;  // of the deepest entry; each one above it counts one more
-};
-static_assert(sizeof(Run) == 64);
 
 class PrefixIndex {
  public:
@@ -135,6 +93,12 @@ class PrefixIndex {
 
   // Adds an entry below `parent`, as a run of its own; requires a free run and a free token slot.
   RunId AddChild(RunId parent, const Token* tokens, const BlockId* set);
+  // Whether one active holder, and nobody else, needs the end of a run.
+  static bool IsSoleEnd(const Run& run) {
+    return run.holders == 1 && run.active == 1 && run.parked == 0 && run.child == kNone &&
+           run.hidden == 0 &&
+           (run.flags & (kRunHost | kRunLeaving | kRunArriving | kRunOnboarding)) == 0;
+  }
   // Adds an entry at the end of a run that has one holder, no child, and room.
   bool CanAppend(RunId run) const;
   void Append(RunId run, const Token* tokens, const BlockId* set);
@@ -147,8 +111,9 @@ class PrefixIndex {
   RunId EndAfter(RunId run, std::uint32_t count);
   // Splits off the first `count` entries as a new run, the parent of what is left. O(1).
   RunId Split(RunId run, std::uint32_t count);
-  // Joins `run` with its only child where nothing tells them apart. O(1).
-  void TryMerge(RunId run);
+  // Joins `run` with its only child where nothing tells them apart, or, where runs are short,
+  // nothing that must. O(1).
+  void TryMerge(RunId run, bool is_needed = false);
   // Does so everywhere. O(runs): for when no run is left.
   void Compact();
 
@@ -168,15 +133,15 @@ class PrefixIndex {
   void SetHost(RunId run, bool host);
   void SetHidden(RunId run, std::uint32_t hidden);
 
-  // A run in no list joins the end of the list that fits its state; in order of its stamp with
-  // `restore`.
-  void Enlist(RunId run, bool restore);
-  void Unlist(RunId run);
+  // A run in no list joins the one that fits its state, if any does.
+  void Enlist(RunId run, Entrance entrance);
+  void Unlist(RunId run) { lists_.Leave(run); }
   // The list that a run belongs in, as it stands.
-  RunList ListFor(const Run& run) const;
-  RunId Front(RunList list) const { return lists_[list].head; }
-  RunId NextInList(RunId run) const { return runs_[run].next; }
-  std::uint32_t ListedBlocks(RunList list) const { return lists_[list].blocks; }
+  ListId ListFor(RunId run) const;
+  RunLists& lists() { return lists_; }
+  const RunLists& lists() const { return lists_; }
+  RunUse& use(RunId run) { return uses_[run]; }
+  const RunUse& use(RunId run) const { return uses_[run]; }
 
   // Calls `visit` with each child of a run, in token order.
   template <typename Visit>
@@ -185,12 +150,6 @@ class PrefixIndex {
   }
 
  private:
-  struct List {
-    RunId head = kNone;
-    RunId tail = kNone;
-    std::uint32_t blocks = 0;
-  };
-
   template <typename Visit>
   void VisitTreap(RunId node, Visit& visit) const {
     if (node == kNone) return;
@@ -223,9 +182,9 @@ class PrefixIndex {
   RunId* TreapLink(RunId parent, RunId child);
   void Replace(RunId parent, RunId old_child, RunId new_child);
   void Prefetch(RunId run) const;
-  void LinkAfter(List& list, RunId run, RunId before);
-  RunId PlaceByStamp(const List& list, const Run& run, std::uint8_t list_id) const;
-  bool CanMerge(RunId run) const;
+  std::uint32_t TreapPriority(RunId run) const;
+  void CountVisible(RunId run, std::uint32_t before);
+  bool CanMerge(RunId run, bool is_needed) const;
 
   const std::uint32_t block_size_;
   const std::uint32_t groups_;
@@ -234,6 +193,8 @@ class PrefixIndex {
   std::uint32_t run_capacity_;
   std::uint32_t slot_capacity_;
   ZeroedArray<Run> runs_;
+  ZeroedArray<RunUse> uses_;
+  std::unique_ptr<EvictionPolicy> policy_;
   ZeroedArray<std::uint32_t> lanes_;
   ZeroedArray<Token> tokens_;
   RunId free_run_ = kNone;
@@ -242,9 +203,8 @@ class PrefixIndex {
   std::uint32_t free_slot_ = kNone;
   std::uint32_t fresh_slot_ = 0;
   std::uint32_t free_slots_;
-  std::uint64_t clock_ = 0;
-  std::uint64_t random_;
-  List lists_[kRunLists];
+  const std::uint64_t secret_;
+  RunLists lists_;
 };
 
 }  // namespace pagedkv

@@ -11,9 +11,9 @@ void PrefixIndex::Acquire(RunId id, HoldKind kind) {
   while (id != kNone) {
     Run& run = runs_[id];
     if ((run.*count)++ > 0) return;
-    if (run.list != kNoList && ListFor(run) != run.list) {
+    if (run.list != kNoList && ListFor(id) != run.list) {
       Unlist(id);  // from cached to parked, it becomes the most recently used
-      Enlist(id, false);
+      Enlist(id, Entrance::kMoved);
     }
     id = run.parent;
     if (id != kNone) __builtin_prefetch(&runs_[id]);
@@ -33,7 +33,7 @@ void PrefixIndex::Release(RunId id, HoldKind kind) {
     if (run.parent != kNone) {
       __builtin_prefetch(&runs_[run.parent]);
       if (run.list != kNoList) Unlist(id);
-      Enlist(id, false);
+      Enlist(id, Entrance::kUsed);
     }
     id = run.parent;
   }
@@ -45,7 +45,7 @@ void PrefixIndex::Exchange(RunId from, HoldKind from_kind, RunId to, HoldKind to
   runs_[from].holders--;
   std::uint32_t Run::* const count = from_kind == HoldKind::kActive ? &Run::active : &Run::parked;
   for (RunId id = from; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
-    if (runs_[id].list != kNoList && ListFor(runs_[id]) != runs_[id].list) Unlist(id);
+    if (runs_[id].list != kNoList && ListFor(id) != runs_[id].list) Unlist(id);
   }
 }
 
@@ -57,67 +57,32 @@ void PrefixIndex::UndoAcquire(RunId id, HoldKind kind) {
   bool restores = true;
   for (; id != kNone && --(runs_[id].*count) == 0; id = runs_[id].parent) {
     if (runs_[id].parent == kNone) break;
-    if (ListFor(runs_[id]) != kNoList) restores = restores && runs_[id].stamp != kUsedSince;
+    if (ListFor(id) != kNoList) restores = restores && runs_[id].stamp != kUsedSince;
     if (runs_[id].list != kNoList) Unlist(id);
-    Enlist(id, restores);
+    Enlist(id, restores ? Entrance::kRestored : Entrance::kUsed);
   }
   TryMerge(end);
 }
 
 // --- Lists ---
 
-RunList PrefixIndex::ListFor(const Run& run) const {
+ListId PrefixIndex::ListFor(RunId id) const {
+  const Run& run = runs_[id];
   if (run.active > 0 || run.hidden == run.length || run.parent == kNone) return kNoList;
   if ((run.flags & kRunLeaving) != 0) return kNoList;
   const bool host = (run.flags & kRunHost) != 0;
-  if (run.parked > 0) return host ? kNoList : kParkedDevice;
-  return host ? kCachedHost : kCachedDevice;
+  if (run.parked > 0) return host ? kNoList : kParkedList;
+  return RunLists::QueueList(host ? Tier::kHost : Tier::kDevice, uses_[id].level, uses_[id].queue);
 }
 
-void PrefixIndex::LinkAfter(List& list, RunId id, RunId before) {
-  Run& run = runs_[id];
-  run.prev = before;
-  RunId& forward = before == kNone ? list.head : runs_[before].next;
-  run.next = forward;
-  forward = id;
-  (run.next == kNone ? list.tail : runs_[run.next].prev) = id;
-}
-
-RunId PrefixIndex::PlaceByStamp(const List& list, const Run& run, std::uint8_t list_id) const {
-  const auto precedes = [&](RunId other) { return runs_[other].stamp < run.stamp; };
-  // From where it stood before, if that is still in the list; else from the front.
-  RunId before = run.prev;
-  if (before != kNone && (runs_[before].list != list_id || !precedes(before))) before = kNone;
-  RunId after = before == kNone ? list.head : runs_[before].next;
-  for (; after != kNone && precedes(after); after = runs_[after].next) before = after;
-  return before;
-}
-
-void PrefixIndex::Enlist(RunId id, bool restore) {
-  Run& run = runs_[id];
-  const RunList list_id = ListFor(run);
-  if (list_id == kNoList) return;
-  assert(run.list == kNoList);
-  List& list = lists_[list_id];
-  if (restore) {
-    LinkAfter(list, id, PlaceByStamp(list, run, list_id));
-  } else {
-    clock_ += kRunBlocks;
-    run.stamp = clock_;
-    LinkAfter(list, id, list.tail);
+void PrefixIndex::Enlist(RunId id, Entrance entrance) {
+  if (entrance == Entrance::kUsed && !IsHeld(id)) {
+    RunUse& use = uses_[id];
+    use.level = LevelOf(use.priority);
+    use.queue = policy_->Place(use);
   }
-  run.list = list_id;
-  list.blocks += Visible(id);
-}
-
-void PrefixIndex::Unlist(RunId id) {
-  Run& run = runs_[id];
-  assert(run.list != kNoList);
-  List& list = lists_[run.list];
-  (run.prev == kNone ? list.head : runs_[run.prev].next) = run.next;
-  (run.next == kNone ? list.tail : runs_[run.next].prev) = run.prev;
-  list.blocks -= Visible(id);
-  run.list = kNoList;  // prev stays, as a hint where it stood
+  const ListId list = ListFor(id);
+  if (list != kNoList) lists_.Join(id, list, entrance);
 }
 
 }  // namespace pagedkv

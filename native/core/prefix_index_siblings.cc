@@ -3,6 +3,12 @@
 
 namespace pagedkv {
 
+// Drawn from the token slot of the first entry, which a run keeps however it is split and merged.
+std::uint32_t PrefixIndex::TreapPriority(RunId run) const {
+  const std::uint64_t mixed = (Lane(run, 0)[0] + secret_) * 0x9E3779B97F4A7C15ull;
+  return static_cast<std::uint32_t>((mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9ull >> 32);
+}
+
 void PrefixIndex::SplitTreap(RunId root, const Token* key, RunId& left, RunId& right) {
   if (root == kNone) {
     left = right = kNone;
@@ -18,7 +24,7 @@ void PrefixIndex::SplitTreap(RunId root, const Token* key, RunId& left, RunId& r
 RunId PrefixIndex::JoinTreaps(RunId left, RunId right) {
   if (left == kNone) return right;
   if (right == kNone) return left;
-  if (runs_[left].priority > runs_[right].priority) {
+  if (TreapPriority(left) > TreapPriority(right)) {
     runs_[left].right = JoinTreaps(runs_[left].right, right);
     return left;
   }
@@ -28,7 +34,7 @@ RunId PrefixIndex::JoinTreaps(RunId left, RunId right) {
 
 RunId PrefixIndex::Insert(RunId root, RunId node) {
   if (root == kNone) return node;
-  if (runs_[node].priority > runs_[root].priority) {
+  if (TreapPriority(node) > TreapPriority(root)) {
     RunId left;
     RunId right;
     SplitTreap(root, TokensOf(node, 0), left, right);
@@ -58,7 +64,6 @@ void PrefixIndex::Replace(RunId parent, RunId old_child, RunId new_child) {
   Run& run = runs_[new_child];
   run.left = runs_[old_child].left;
   run.right = runs_[old_child].right;
-  run.priority = runs_[old_child].priority;
   *TreapLink(parent, old_child) = new_child;
 }
 

@@ -228,8 +228,7 @@ bool Manager::State::PlanCopy(std::uint32_t slot, StepEntry& entry, std::uint32_
 // descends from it. A block that was found in the cache stays there for others.
 bool Manager::State::CanTakeOver(const Sequence& sequence) const {
   const Run& run = index.run(sequence.run);
-  return sequence.truncated && run.holders == 1 && run.active == 1 && run.parked == 0 &&
-         run.children == 0 && run.hidden == 0 && (run.flags & ~kRunDetached) == 0;
+  return sequence.truncated && PrefixIndex::IsSoleEnd(run);
 }
 
 // The indexed block at the end, which nobody else needs, becomes a private tail.
@@ -412,7 +411,8 @@ Shortage Manager::State::ShortageOf(std::uint32_t count) const {
   }
   shortage.free = kNone;
   for (const BlockPool& pool : pools) {
-    shortage.free = std::min(shortage.free, pool.device_free() + index.ListedBlocks(kCachedDevice));
+    shortage.free =
+        std::min(shortage.free, pool.device_free() + index.lists().CachedBlocks(Tier::kDevice));
   }
   // What a prompt finds in the cache is evictable only until it holds it: the plan knew, this count
   // does not.

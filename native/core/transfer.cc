@@ -142,7 +142,7 @@ void Manager::State::SendTail(Transfer& transfer, TailId id) {
 
 // What only swapped-out sequences hold, and was left on the device when others still used it.
 void Manager::State::SweepParked(Transfer& transfer) {
-  for (RunId run = index.Front(kParkedDevice); run != kNone;) {
+  for (RunId run = index.lists().Front(kParkedList); run != kNone;) {
     const std::uint32_t length = index.run(run).length;
     const std::size_t sets = transfer.device_sets.size() / groups + length;
     if (sets > row_cells) return;
@@ -150,12 +150,12 @@ void Manager::State::SweepParked(Transfer& transfer) {
       if (HostRoom(group) < length) return;
     }
     if (!CanMove(run, false)) {
-      run = index.NextInList(run);
+      run = index.run(run).next;
       continue;
     }
     PinRun(transfer, run);
     SendRun(transfer, run);
-    run = index.Front(kParkedDevice);  // making room may have merged the next one away
+    run = index.lists().Front(kParkedList);  // making room may have merged the next one away
   }
 }
 
@@ -217,7 +217,7 @@ void Manager::State::SettleRun(RunId id, bool ok) {
   if (moves) stats.swapped_out_blocks += run.length;
   index.run(id).flags &= static_cast<std::uint8_t>(~kRunLeaving);
   if (moves) index.SetHost(id, true);
-  index.Enlist(id, false);
+  index.Enlist(id, Entrance::kMoved);
 }
 
 void Manager::State::SettleTail(TailId id, bool ok) {

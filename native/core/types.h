@@ -23,6 +23,12 @@ inline constexpr std::uint32_t kMaxSequences = 1u << 20;
 inline constexpr std::uint32_t kMaxSequenceTokens = 1u << 28;
 inline constexpr std::uint32_t kMaxOpenSteps = 16;
 
+// How long a block is kept is first a matter of its priority; the default lies in the middle.
+inline constexpr std::uint8_t kPriorities = 7;
+inline constexpr std::uint8_t kDefaultPriority = 3;
+
+enum class PolicyKind : std::uint32_t { kLru = 0, kArc = 1, kAdaptive = 2 };
+
 struct GroupConfig {
   std::uint32_t device_blocks = 0;
   std::uint32_t host_blocks = 0;
@@ -40,6 +46,7 @@ struct Config {
   std::uint32_t max_step_transfers = 4096;
   // From how many tokens on a part of a cached block is worth copying.
   std::uint32_t min_partial_tokens = 1;
+  PolicyKind policy = PolicyKind::kLru;
   // Kernels without slot mapping write every token: copy the block of a cached last token first.
   bool always_writes = false;
   // Told apart in handles, so that a handle of another manager is an error.

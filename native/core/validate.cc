@@ -224,8 +224,9 @@ class Validator {
     above = CheckEntries(id, above);
     std::uint32_t active = holds_[id].active;
     std::uint32_t parked = holds_[id].parked;
-    std::uint32_t children = 0;
     std::uint32_t device_children = 0;
+    std::uint32_t visible_children = 0;
+    std::uint32_t visible_on_device = 0;
     const Token* last = nullptr;
     index_.ForEachChild(id, [&](RunId child) {
       const Token* first = index_.TokensOf(child, 0);
@@ -236,20 +237,30 @@ class Validator {
               "siblings stand out of order");
       last = first;
       left.emplace_back(child, above);
-      children++;
-      if (!index_.IsHost(child)) device_children++;
+      const bool is_visible = index_.Visible(child) > 0;
+      if (is_visible) visible_children++;
+      if (!index_.IsHost(child)) {
+        device_children++;
+        if (is_visible) visible_on_device++;
+      }
       active += index_.run(child).active > 0 ? 1 : 0;
       parked += index_.run(child).parked > 0 ? 1 : 0;
     });
-    Require(run.children == children && run.device_children == device_children,
+    Require(run.device_children == device_children && run.visible_children == visible_children &&
+                run.visible_on_device == visible_on_device,
             "a count of children is off");
     Require(run.active == active && run.parked == parked && run.holders == holds_[id].holders,
             "a count of holders is off");
     Require(run.hidden == 0 || active + parked == 0, "a held run has hidden entries");
     Require((run.flags & (kRunLeaving | kRunOnboarding)) == 0 || active + parked > 0,
             "a run in flight is not pinned");
-    Require(run.list == index_.ListFor(run) || (run.flags & kRunArriving) != 0,
+    Require(run.list == index_.ListFor(id) || (run.flags & kRunArriving) != 0,
             "a run stands in the wrong list");
+    const bool is_aside = (run.flags & kRunAside) != 0;
+    Require(!is_aside || (RunLists::IsQueue(run.list) &&
+                          (index_.IsHost(id) ? visible_children : visible_on_device) > 0),
+            "a run stands aside, and no child keeps it from being evicted");
+    if (run.list != kNoList) listed_[run.list].push_back(id);
   }
 
   std::uint64_t CheckEntries(RunId id, std::uint64_t above) {
@@ -274,23 +285,44 @@ class Validator {
     return above;
   }
 
+  // The digest takes those set aside where they would stand: whether they are is no part of the
+  // state.
   void CheckLists() {
-    for (const RunList list : {kCachedDevice, kCachedHost, kParkedDevice}) {
+    std::uint32_t cached[kTiers] = {};
+    for (std::uint32_t number = kParkedList; number < kLists; ++number) {
+      const auto list = static_cast<ListId>(number);
+      std::vector<RunId>& runs = listed_[list];
+      std::sort(runs.begin(), runs.end(),
+                [&](RunId a, RunId b) { return index_.run(a).stamp < index_.run(b).stamp; });
+      CheckChain(list, runs);
       std::uint64_t stamp = 0;
       std::uint32_t blocks = 0;
-      RunId prev = kNone;
-      for (RunId run = index_.Front(list); run != kNone; prev = run, run = index_.NextInList(run)) {
-        Require(index_.run(run).list == list && index_.run(run).prev == prev,
-                "a list's links are broken");
-        Require(index_.run(run).stamp > stamp || prev == kNone, "a list is out of order");
-        stamp = index_.run(run).stamp + index_.run(run).length - 1;
-        blocks += index_.Visible(run);
-        for (std::uint32_t entry = index_.Visible(run); entry-- > 0;)
-          digest_.Add(index_.block(run, entry, 0));
+      for (const RunId id : runs) {
+        Require(index_.run(id).stamp > stamp || id == runs.front(), "a list is out of order");
+        stamp = index_.run(id).stamp + index_.run(id).length - 1;
+        blocks += index_.Visible(id);
+        for (std::uint32_t entry = index_.Visible(id); entry-- > 0;)
+          digest_.Add(index_.block(id, entry, 0));
       }
-      Require(blocks == index_.ListedBlocks(list), "a list's count of blocks is off");
+      Require(blocks == index_.lists().BlocksIn(list), "a list's count of blocks is off");
+      if (RunLists::IsQueue(list)) cached[(list - kFirstQueue) / kQueuesPerTier] += blocks;
       digest_.Add(blocks);
     }
+    Require(cached[0] == index_.lists().CachedBlocks(Tier::kDevice) &&
+                cached[1] == index_.lists().CachedBlocks(Tier::kHost),
+            "a count of cached blocks is off");
+  }
+
+  void CheckChain(ListId list, const std::vector<RunId>& runs) {
+    RunId prev = kNone;
+    RunId next = index_.lists().Front(list);
+    for (const RunId id : runs) {
+      if ((index_.run(id).flags & kRunAside) != 0) continue;
+      Require(next == id && index_.run(id).prev == prev, "a list's links are broken");
+      prev = id;
+      next = index_.run(id).next;
+    }
+    Require(next == kNone, "a list's links are broken");
   }
 
   void CheckTails() {
@@ -403,6 +435,7 @@ class Validator {
   std::vector<std::uint32_t> tail_holders_;
   std::vector<std::uint32_t> tail_active_;
   std::uint64_t open_ = 0;
+  std::vector<RunId> listed_[kLists];
   std::uint32_t reached_ = 0;
   std::uint32_t entries_ = 0;
   Digest digest_;
@@ -422,10 +455,10 @@ Stats Manager::State::GetStats() const {
   const BlockPool& pool = pools[0];
   result.device.total = pool.device_total();
   result.device.free = pool.device_free();
-  result.device.cached = index.ListedBlocks(kCachedDevice);
+  result.device.cached = index.lists().CachedBlocks(Tier::kDevice);
   result.host.total = pool.host_total();
   result.host.free = pool.host_free();
-  result.host.cached = index.ListedBlocks(kCachedHost);
+  result.host.cached = index.lists().CachedBlocks(Tier::kHost);
   for (const Transfer& transfer : transfers) {
     result.device.in_flight += transfer.device_sets.size() / groups;
     result.host.in_flight += transfer.host_sets.size() / groups;
