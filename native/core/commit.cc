@@ -222,7 +222,10 @@ void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Tok
   if ((entry.flags & kEntryCopied) != 0) {
     LeaveShared(id, entry);
   }
-  if (entry.old_run != kNone) ReleaseHold(entry.old_run, HoldKind::kActive);
+  if (entry.old_run != kNone) {
+    ReleaseHold(entry.old_run, HoldKind::kActive);
+    RetainFound(id, entry.old_blocks);
+  }
   if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = true;
 
   std::uint32_t position = entry.begin;
@@ -306,11 +309,13 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
   const RunId parent = sequence.run;
   RunId child = FindPublished(parent, tokens);
   if (child == kNone) {
-    if (index.CanAppend(parent)) {
+    if (index.CanAppend(parent) && IsRetainedAlike(id, parent)) {
       index.Append(parent, tokens, set);
       sequence.blocks++;
     } else {
-      HoldChild(id, index.AddChild(parent, tokens, set));
+      const RunId added = index.AddChild(parent, tokens, set);
+      RetainBlock(id, added, sequence.blocks);
+      HoldChild(id, added);
     }
     AdoptTail(id);
     return;
@@ -318,6 +323,7 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
   const bool hidden = index.Visible(child) == 0;
   if (hidden && (index.run(child).flags & kRunArriving) == 0) DethroneFirstEntry(child);
   child = index.EndAfter(child, 1);
+  RetainBlock(id, child, sequence.blocks);
   if (!hidden && !index.IsHost(child)) {
     // Computed twice at once: the first one stays.
     BlockId known[kMaxGroups];

@@ -66,7 +66,8 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
                                     config.max_batch_sequences * sizeof(StepEntry) +
                                     config.max_batch_tokens * sizeof(Token));
   bytes += std::uint64_t{config.max_sequences} *
-           (sizeof(Sequence) + sizeof(Tail) + set + config.block_size * sizeof(Token));
+           (sizeof(Sequence) + sizeof(Tail) + set + config.block_size * sizeof(Token) +
+            kMaxRetentions * sizeof(Retention));
   return bytes;
 }
 
@@ -85,6 +86,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       index(c, pools, Secret()),
       sequences(c.max_sequences),
       tail_tokens(Zeroed<Token>(std::size_t{c.max_sequences} * c.block_size)),
+      retentions(std::size_t{c.max_sequences} * kMaxRetentions),
       steps(c.max_open_steps),
       claims(ClaimsPerStep(c) * c.max_open_steps),
       claim_sets(claims.size() * groups),
@@ -272,6 +274,8 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
   child.state = parent.state;
   child.length = child.planned = child.cached = at;
   child.resident = parent.resident;
+  child.retentions = parent.retentions;
+  std::copy_n(Retentions(parent_id), parent.retentions, Retentions(id));
   const std::uint32_t bs = config.block_size;
   child.blocks = std::min(parent.blocks, (at + bs - 1) / bs);
   child.run = AncestorEnd(parent.run, child.blocks);
@@ -328,9 +332,10 @@ void Manager::State::LetGo(SequenceId id) {
   MoveHold(id, 0);
 }
 
-Status Manager::State::Close(SequenceHandle handle) {
+Status Manager::State::Close(SequenceHandle handle, std::uint32_t reuse) {
   SequenceId id;
   if (const Status status = Check(handle, id); status != Status::kOk) return status;
+  sequences[id].reuse = reuse;
   if (sequences[id].steps != 0) {
     sequences[id].closing = true;
     TellSequence(id);
@@ -346,8 +351,10 @@ void Manager::State::FinishClose(SequenceId id) {
   const RunId run = sequence.run;
   const HoldKind kind = KindOf(sequence);
   const std::uint32_t generation = sequence.generation;
+  const bool is_over = sequence.reuse == kReuseNever && IsEnd(run);
   sequence = Sequence{};
   ReleaseHold(run, kind);
+  if (is_over) ForgetEnd(run);
   // A slot whose generations are used up is retired: no stale handle ever meets a new sequence.
   sequence.generation = generation == kNone ? kNone : generation + 1;
   if (sequence.generation != kNone) free_sequences.push_back(id);
@@ -384,8 +391,21 @@ Status Manager::Truncate(SequenceHandle sequence, std::uint32_t length) {
 Manager::OpenResult Manager::Resume(SequenceHandle sequence, Tokens tokens) {
   return state_->Resume(sequence, tokens);
 }
-Status Manager::Close(SequenceHandle sequence) {
-  return state_->Close(sequence);
+Status Manager::Close(SequenceHandle sequence, std::uint32_t reuse) {
+  return state_->Close(sequence, reuse);
+}
+Status Manager::Retain(SequenceHandle sequence, const Retention& retention) {
+  return state_->Retain(sequence, retention);
+}
+std::uint32_t Manager::RetainPrompt(Tokens tokens, std::string_view name,
+                                    const Retention& retention) {
+  return state_->RetainPrompt(tokens, name, retention);
+}
+void Manager::ForgetPrompt(Tokens tokens, std::string_view name) {
+  state_->ForgetPrompt(tokens, name);
+}
+void Manager::SetTime(std::uint64_t now_ms) {
+  state_->index.SetTime(now_ms);
 }
 Manager::ScheduleResult Manager::Schedule(std::uint32_t entries) {
   return state_->Schedule(entries);

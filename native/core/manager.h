@@ -70,7 +70,21 @@ class Manager {
   OpenResult Fork(SequenceHandle sequence, std::uint32_t at);      // O(r) + a copy of the row
   Status Truncate(SequenceHandle sequence, std::uint32_t length);  // O(runs given back)
   OpenResult Resume(SequenceHandle sequence, Tokens tokens);       // as Open
-  Status Close(SequenceHandle sequence);                           // O(runs nobody else holds)
+  // `reuse`: milliseconds until what it leaves is expected to be used, kReuseNever or
+  // kReuseUnknown.
+  Status Close(SequenceHandle sequence, std::uint32_t reuse = kReuseUnknown);  // O(runs it holds)
+
+  // Retention. A word on a sequence holds for what it has and for what it will compute, until a
+  // later word on the same tokens by anyone. O(runs in range).
+  Status Retain(SequenceHandle sequence, const Retention& retention);
+  // The same for what is cached of a prompt. Returns the tokens found.
+  std::uint32_t RetainPrompt(Tokens tokens, std::string_view name_space,
+                             const Retention& retention);
+  // Nobody will ask for the end of this prompt: what only it leads to goes first. O(runs).
+  void ForgetPrompt(Tokens tokens, std::string_view name_space);
+  // Time passes, on a clock of the caller's that never goes back. O(log runs) for each run whose
+  // life ends.
+  void SetTime(std::uint64_t now_ms);
 
   // Steps. The batch stands in shared memory: `entries` records, and their ids end to end.
   ScheduleResult Schedule(std::uint32_t entries);

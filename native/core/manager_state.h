@@ -32,7 +32,7 @@ struct Manager::State {
   OpenResult Fork(SequenceHandle handle, std::uint32_t at);
   Status Truncate(SequenceHandle handle, std::uint32_t length);
   OpenResult Resume(SequenceHandle handle, Tokens tokens);
-  Status Close(SequenceHandle handle);
+  Status Close(SequenceHandle handle, std::uint32_t reuse);
   LookupResult Lookup(Tokens tokens, std::string_view name) const;
   AdmissionResult Admission(Tokens tokens, std::string_view name) const;
   void Clear(std::optional<std::string_view> name);
@@ -59,6 +59,24 @@ struct Manager::State {
   }
   void ReleaseHold(RunId run, HoldKind kind);
   void TellSequence(SequenceId id);
+
+  // --- Retention (retention.cc) ---
+  Status Retain(SequenceHandle handle, const Retention& retention);
+  std::uint32_t RetainPrompt(Tokens tokens, std::string_view name, const Retention& retention);
+  void ForgetPrompt(Tokens tokens, std::string_view name);
+  Retention* Retentions(SequenceId id) { return &retentions[std::size_t{id} * kMaxRetentions]; }
+  const Retention* Retentions(SequenceId id) const {
+    return &retentions[std::size_t{id} * kMaxRetentions];
+  }
+  const Retention* RetentionOf(SequenceId id, std::uint32_t block) const;
+  void RetainPath(RunId run, const Retention& retention);
+  void RetainFound(SequenceId id, std::uint32_t from_block);
+  bool IsRetainedAlike(SequenceId id, RunId run) const;
+  void RetainBlock(SequenceId id, RunId run, std::uint32_t block);
+  void ForgetEnd(RunId run);
+  bool IsEnd(RunId run) const {
+    return index.run(run).parent != kNone && index.run(run).child == kNone;
+  }
 
   // --- Rows of the block tables ---
   std::uint32_t* Row(SequenceId id, std::uint32_t group) {
@@ -219,6 +237,7 @@ struct Manager::State {
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_sequences;
   ZeroedArray<Token> tail_tokens;
+  std::vector<Retention> retentions;  // kMaxRetentions a sequence
   std::vector<Tail> tails;
   std::vector<BlockId> tail_sets;
   TailId free_tail = kNone;

@@ -42,11 +42,12 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, st
       free_runs_(run_capacity_),
       free_slots_(slot_capacity_),
       secret_(secret),
-      lists_(runs_.get(), uses_.get(), *policy_) {}
+      lists_(runs_.get(), uses_.get(), *policy_),
+      expiry_(run_capacity_) {}
 
 std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
-  return RunCapacity(config) * (sizeof(Run) + sizeof(RunUse) + lanes) +
+  return RunCapacity(config) * (sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + lanes) +
          std::uint64_t{EntryCapacity(config)} * config.block_size * sizeof(Token);
 }
 
@@ -350,6 +351,11 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
   front.length = static_cast<std::uint8_t>(count);
   front.flags = run.flags & static_cast<std::uint8_t>(~(kRunAside | kRunBranched));
   uses_[front_id] = uses_[id];
+  if ((run.flags & kRunTimed) != 0) {
+    expiry_.set_life(front_id, expiry_.life(id));
+    expiry_.set_time(front_id, expiry_.time(id));
+    if (expiry_.Contains(id)) expiry_.Add(front_id);
+  }
   front.active = run.active > 0 ? 1 : 0;
   front.parked = run.parked > 0 ? 1 : 0;
   front.device_children = IsHost(id) ? 0 : 1;
@@ -392,10 +398,11 @@ bool PrefixIndex::CanMerge(RunId id, bool is_needed) const {
       (run.flags & kSame) != (child.flags & kSame) || run.list != child.list) {
     return false;
   }
-  if (!is_needed && (run.flags & kRunBranched) != 0) return false;
-  if (run.list == kNoList) {
-    return IsHeld(id) && (is_needed || uses_[id].priority == uses_[run.child].priority);
-  }
+  const bool alike = (run.flags & kRunBranched) == 0 && (run.flags & kRunTimed) == 0 &&
+                     (child.flags & kRunTimed) == 0 &&
+                     uses_[id].priority == uses_[run.child].priority;
+  if (!alike && !is_needed) return false;
+  if (run.list == kNoList) return IsHeld(id);
   // Neighbours in the list, and nothing that is held now could come back between them.
   return (run.flags & kRunAside) == 0 && child.next == id && run.stamp <= child.stamp + kRunBlocks;
 }

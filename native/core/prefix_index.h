@@ -24,6 +24,7 @@
 #include <span>
 
 #include "block_pool.h"
+#include "expiry.h"
 #include "run.h"
 #include "run_lists.h"
 #include "types.h"
@@ -34,8 +35,8 @@ namespace pagedkv {
 // The most runs that committing one step can take: a new one for each sequence and for each
 // kRunBlocks blocks, and those that splits make on the way.
 inline std::uint32_t RunsPerStep(const Config& config) {
-  return 4 * config.max_batch_sequences + config.max_batch_tokens / config.block_size / kRunBlocks +
-         8;
+  return (4 + 3 * kMaxRetentions) * config.max_batch_sequences +
+         config.max_batch_tokens / config.block_size / kRunBlocks + 8;
 }
 
 // The stamp of a held run that some other holder has given back: its place in the list is lost.
@@ -135,9 +136,21 @@ class PrefixIndex {
 
   // A run in no list joins the one that fits its state, if any does.
   void Enlist(RunId run, Entrance entrance);
-  void Unlist(RunId run) { lists_.Leave(run); }
+  void Unlist(RunId run);
   // The list that a run belongs in, as it stands.
   ListId ListFor(RunId run) const;
+  // What was asked for a run: from now on for one that is held, at once for one that waits, and
+  // that counts as a use. `life`: in milliseconds after its last use; 0: for ever. O(log runs).
+  void Retain(RunId run, std::uint8_t priority, std::uint32_t life);
+  bool IsRetained(RunId run, std::uint8_t priority, std::uint32_t life) const {
+    return uses_[run].priority == priority &&
+           ((runs_[run].flags & kRunTimed) == 0 ? 0 : expiry_.life(run)) == life;
+  }
+  // Nobody will ask for a run that waits: it goes first.
+  void MakeWorthless(RunId run);
+  // Time passes: runs whose life is over become worthless. O(log runs) for each of these.
+  void SetTime(Milliseconds now);
+
   RunLists& lists() { return lists_; }
   const RunLists& lists() const { return lists_; }
   RunUse& use(RunId run) { return uses_[run]; }
@@ -205,6 +218,8 @@ class PrefixIndex {
   std::uint32_t free_slots_;
   const std::uint64_t secret_;
   RunLists lists_;
+  Expiry expiry_;
+  Milliseconds now_ = 0;
 };
 
 }  // namespace pagedkv

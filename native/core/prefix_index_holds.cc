@@ -80,9 +80,45 @@ void PrefixIndex::Enlist(RunId id, Entrance entrance) {
     RunUse& use = uses_[id];
     use.level = LevelOf(use.priority);
     use.queue = policy_->Place(use);
+    if ((runs_[id].flags & kRunTimed) != 0) expiry_.set_time(id, now_ + expiry_.life(id));
   }
   const ListId list = ListFor(id);
-  if (list != kNoList) lists_.Join(id, list, entrance);
+  if (list == kNoList) return;
+  lists_.Join(id, list, entrance);
+  const bool expires = (runs_[id].flags & kRunTimed) != 0 && RunLists::IsQueue(list) &&
+                       uses_[id].level != kWorthlessLevel;
+  if (expires) expiry_.Add(id);
+}
+
+void PrefixIndex::Unlist(RunId id) {
+  if ((runs_[id].flags & kRunTimed) != 0 && expiry_.Contains(id)) expiry_.Remove(id);
+  lists_.Leave(id);
+}
+
+// --- How long it is kept ---
+
+void PrefixIndex::Retain(RunId id, std::uint8_t priority, std::uint32_t life) {
+  const bool waits = RunLists::IsQueue(runs_[id].list);
+  if (waits) Unlist(id);
+  uses_[id].priority = priority;
+  runs_[id].flags &= static_cast<std::uint8_t>(~kRunTimed);
+  if (life != 0) {
+    runs_[id].flags |= kRunTimed;
+    expiry_.set_life(id, life);
+  }
+  if (waits) Enlist(id, Entrance::kUsed);
+}
+
+void PrefixIndex::MakeWorthless(RunId id) {
+  assert(RunLists::IsQueue(runs_[id].list));
+  Unlist(id);
+  uses_[id].level = kWorthlessLevel;
+  Enlist(id, Entrance::kMoved);
+}
+
+void PrefixIndex::SetTime(Milliseconds now) {
+  now_ = now;
+  for (RunId due = expiry_.Due(now); due != kNone; due = expiry_.Due(now)) MakeWorthless(due);
 }
 
 }  // namespace pagedkv

@@ -41,6 +41,7 @@ enum RunFlag : std::uint8_t {
       16,          // cleared: nothing finds it, it shares nothing, and it goes with its last holder
   kRunAside = 32,  // taken out of its queue, and still counted there: see run_lists.h
   kRunBranched = 64,  // two continuations were seen below its end, once
+  kRunTimed = 128,    // its life after its last use is limited
 };
 
 struct Run {

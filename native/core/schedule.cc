@@ -68,11 +68,14 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
 
   // Committing must not fail for want of a run.
   std::uint64_t tokens = 0;
-  for (std::uint32_t number = 0; number < count; ++number) {
-    tokens += shared[layout.batch_entries + number * kBatchEntryWords + 3] & ~kCountOnly;
+  std::uint32_t ranges = 0;
+  const std::uint32_t* entries = shared + layout.batch_entries;
+  for (std::uint32_t number = 0; number < count; ++number, entries += kBatchEntryWords) {
+    tokens += entries[3] & ~kCountOnly;
+    ranges += sequences[entries[0]].retentions;
   }
-  const auto runs =
-      4 * count + static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
+  const auto runs = 4 * count + 3 * ranges +
+                    static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
   if (!EnsureRuns(runs)) {
     step.state = StepState::kFree;
     return {Status::kIndexFull, {}, {}};

@@ -27,6 +27,21 @@ inline constexpr std::uint32_t kMaxOpenSteps = 16;
 inline constexpr std::uint8_t kPriorities = 7;
 inline constexpr std::uint8_t kDefaultPriority = 3;
 
+// What is asked for the blocks whose last token stands at a position from `from` on, and before
+// `to`.
+struct Retention {
+  std::uint32_t from = 0;
+  std::uint32_t to = kNone;
+  std::uint8_t priority = kDefaultPriority;  // a lower one goes first, however lately it was used
+  std::uint32_t life = 0;  // in milliseconds after its last use, then it goes before all; 0: no end
+};
+// Of one sequence, each for a range of its own.
+inline constexpr std::uint32_t kMaxRetentions = 4;
+
+// What is known of the next use of what a closing sequence leaves behind.
+inline constexpr std::uint32_t kReuseUnknown = kNone;
+inline constexpr std::uint32_t kReuseNever = kNone - 1;  // else in milliseconds
+
 enum class PolicyKind : std::uint32_t { kLru = 0, kArc = 1, kAdaptive = 2 };
 
 struct GroupConfig {
@@ -85,10 +100,11 @@ enum class Status : std::uint32_t {
   kIdsMissing = 21,      // tokens were scheduled as a count, and commit brought no ids, or too few
   kTransferClosed = 22,  // the ticket was ended before, or was never given
   kTransferOpen = 23,    // the sequence's swap-out has not ended yet
-  kTooManyTransfers = 24,  // the moves would pass max_step_transfers
-  kStepFailed = 25,        // its execution failed: abort it
-  kIndexFull = 26,         // the prefix index has no run left, and nothing to evict for one
-  kStepExecuting = 27,     // a device is at it: not before its execution has ended
+  kTooManyTransfers = 24,   // the moves would pass max_step_transfers
+  kStepFailed = 25,         // its execution failed: abort it
+  kIndexFull = 26,          // the prefix index has no run left, and nothing to evict for one
+  kStepExecuting = 27,      // a device is at it: not before its execution has ended
+  kTooManyRetentions = 28,  // kMaxRetentions ranges of the sequence were asked for already
 };
 
 struct SequenceHandle {

@@ -269,6 +269,7 @@ class Validator {
       Digest entry_digest;
       entry_digest.Add(above);
       entry_digest.Add(entry < index_.Visible(id));
+      entry_digest.Add(index_.use(id).priority);
       const Token* tokens = index_.TokensOf(id, entry);
       for (std::uint32_t i = 0; i < s_.config.block_size; ++i) entry_digest.Add(tokens[i]);
       for (std::uint32_t group = 0; group < s_.groups; ++group) {

@@ -1,0 +1,114 @@
+// How long blocks are kept: what callers ask for, and where it is written down. The index keeps
+// each run's priority and life; a sequence keeps what was asked for ranges that it has yet to
+// compute.
+#include <algorithm>
+
+#include "manager_state.h"
+
+namespace pagedkv {
+
+// A block is found by those who have all its tokens, so it belongs to the range of its last one.
+// Null where nothing was asked.
+const Retention* Manager::State::RetentionOf(SequenceId id, std::uint32_t block) const {
+  const std::uint32_t last = (block + 1) * config.block_size - 1;
+  const Retention* asked = Retentions(id);
+  for (std::uint32_t i = sequences[id].retentions; i-- > 0;) {
+    if (asked[i].from <= last && last < asked[i].to) return &asked[i];
+  }
+  return nullptr;
+}
+
+// Requires two free runs: a path is split where the range begins and ends.
+void Manager::State::RetainPath(RunId run, const Retention& retention) {
+  const std::uint32_t bs = config.block_size;
+  // Blocks whose last token is in the range.
+  const std::uint32_t first = retention.from / bs;
+  const std::uint32_t end = retention.to == kNone ? kNone : retention.to / bs;
+  while (index.run(run).parent != kNone) {
+    const std::uint32_t depth = index.run(run).depth;
+    const std::uint32_t below = index.blocks_above_end(run);
+    if (below <= first) return;
+    if (depth >= end) {
+      run = index.run(run).parent;
+      continue;
+    }
+    if (below > end) run = index.Split(run, end - depth);
+    if (depth < first) index.Split(run, first - depth);
+    const RunId parent = index.run(run).parent;
+    index.Retain(run, retention.priority, retention.life);
+    run = parent;
+  }
+}
+
+Status Manager::State::Retain(SequenceHandle handle, const Retention& retention) {
+  SequenceId id;
+  if (const Status status = Check(handle, id); status != Status::kOk) return status;
+  Sequence& sequence = sequences[id];
+  if (sequence.steps != 0) return Status::kSequenceInStep;
+  Retention* asked = Retentions(id);
+  // A word on the same or a wider range takes the place of an older one.
+  const auto is_covered = [&](const Retention& older) {
+    return retention.from <= older.from && older.to <= retention.to;
+  };
+  const auto kept = static_cast<std::uint32_t>(
+      std::count_if(asked, asked + sequence.retentions,
+                    [&](const Retention& older) { return !is_covered(older); }));
+  if (kept == kMaxRetentions) return Status::kTooManyRetentions;
+  if (!EnsureRuns(2)) return Status::kIndexFull;
+  std::remove_if(asked, asked + sequence.retentions, is_covered);
+  asked[kept] = retention;
+  sequence.retentions = static_cast<std::uint8_t>(kept + 1);
+  RetainPath(sequence.run, retention);
+  return Status::kOk;
+}
+
+// Whether the next block that a sequence publishes may stand in the same run as the last one.
+bool Manager::State::IsRetainedAlike(SequenceId id, RunId run) const {
+  const Retention* asked = RetentionOf(id, sequences[id].blocks);
+  return asked == nullptr ? index.IsRetained(run, kDefaultPriority, 0)
+                          : index.IsRetained(run, asked->priority, asked->life);
+}
+
+// A block that a sequence found or published at the end of `run` gets what was asked for it.
+void Manager::State::RetainBlock(SequenceId id, RunId run, std::uint32_t block) {
+  const Retention* asked = RetentionOf(id, block);
+  if (asked != nullptr) index.Retain(run, asked->priority, asked->life);
+}
+
+// The blocks that a sequence has found, from one on, get what was asked for them.
+void Manager::State::RetainFound(SequenceId id, std::uint32_t from_block) {
+  for (std::uint32_t i = 0; i < sequences[id].retentions; ++i) {
+    Retention asked = Retentions(id)[i];
+    asked.from = std::max(asked.from, from_block * config.block_size);
+    if (asked.from < asked.to) RetainPath(sequences[id].run, asked);
+  }
+}
+
+std::uint32_t Manager::State::RetainPrompt(Tokens tokens, std::string_view name,
+                                           const Retention& retention) {
+  const RunId root = FindRoot(name);
+  if (root == kNone || !EnsureRuns(3)) return 0;
+  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  if (match.tokens == 0) return 0;
+  RetainPath(index.EndAfter(match.run, match.count), retention);
+  return match.tokens;
+}
+
+void Manager::State::ForgetPrompt(Tokens tokens, std::string_view name) {
+  const RunId root = FindRoot(name);
+  if (root == kNone) return;
+  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  if (match.count == index.run(match.run).length && IsEnd(match.run)) ForgetEnd(match.run);
+}
+
+// From the end of a path up, as far as nobody holds it and it never led anywhere else.
+void Manager::State::ForgetEnd(RunId run) {
+  while (RunLists::IsQueue(index.run(run).list)) {
+    const RunId parent = index.run(run).parent;
+    index.MakeWorthless(run);
+    if ((index.run(parent).flags & kRunBranched) != 0) return;
+    run = parent;
+  }
+}
+
+}  // namespace pagedkv
