@@ -202,13 +202,22 @@ void Manager::State::Attach(SequenceId id, const PrefixIndex::Match& match, std:
 }
 
 Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name) {
-  if (tokens.empty()) return {Status::kEmptyTokens, {}, 0};
-  if (tokens.size() > config.max_sequence_tokens) return {Status::kSequenceTooLong, {}, 0};
-  if (free_sequences.empty()) return {Status::kTooManySequences, {}, 0};
-  if (!EnsureRuns(3)) return {Status::kIndexFull, {}, 0};
+  SequenceId id;
+  const Status status = NewSequence(tokens, name, id);
+  if (status != Status::kOk) return {status, {}, 0};
+  CountPrompt(id, tokens);
+  stats.opens++;
+  return {Status::kOk, HandleOf(id), sequences[id].cached};
+}
+
+Status Manager::State::NewSequence(Tokens tokens, std::string_view name, SequenceId& id) {
+  if (tokens.empty()) return Status::kEmptyTokens;
+  if (tokens.size() > config.max_sequence_tokens) return Status::kSequenceTooLong;
+  if (free_sequences.empty()) return Status::kTooManySequences;
+  if (!EnsureRuns(3)) return Status::kIndexFull;
   const RunId root = MakeRoot(name);
-  if (root == kNone) return {Status::kIndexFull, {}, 0};
-  const SequenceId id = free_sequences.back();
+  if (root == kNone) return Status::kIndexFull;
+  id = free_sequences.back();
   free_sequences.pop_back();
   Sequence& sequence = sequences[id];
   const std::uint32_t generation = sequence.generation;
@@ -216,9 +225,32 @@ Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name) {
   sequence.generation = generation;
   sequence.state = SequenceState::kActive;
   MatchPrompt(id, root, tokens);
-  stats.opens++;
   stats.sequences++;
-  return {Status::kOk, HandleOf(id), sequence.cached};
+  return Status::kOk;
+}
+
+// As if it had not been opened: what it found stands where it stood.
+void Manager::State::UndoOpen(SequenceId id) {
+  Sequence& sequence = sequences[id];
+  const RunId run = sequence.run;
+  const std::uint32_t generation = sequence.generation;
+  sequence = Sequence{};
+  sequence.generation = generation;
+  index.UndoAcquire(run, HoldKind::kActive);
+  MaybeForgetRoot(run);
+  free_sequences.push_back(id);
+  stats.sequences--;
+  TellSequence(id);
+}
+
+void Manager::State::CountPrompt(SequenceId id, Tokens tokens) {
+  const Sequence& sequence = sequences[id];
+  stats.prompt_tokens += tokens.size();
+  stats.hit_tokens += sequence.length;
+  for (RunId run = sequence.run; run != kNone && index.IsHost(run); run = index.run(run).parent) {
+    stats.host_hit_tokens += std::min(index.run(run).length * config.block_size,
+                                      sequence.length - index.run(run).depth * config.block_size);
+  }
 }
 
 void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
@@ -228,15 +260,7 @@ void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
   Attach(id, index.Find(root, {}, tokens), 0, total);
   if (from != kNone) ReleaseHold(from, HoldKind::kActive);
   sequence.cached = sequence.length;
-  stats.prompt_tokens += total;
-  stats.hit_tokens += sequence.length;
-  sequence.resident = true;
-  for (RunId run = sequence.run; run != kNone; run = index.run(run).parent) {
-    if (!index.IsHost(run)) break;
-    sequence.resident = false;
-    stats.host_hit_tokens += std::min(index.run(run).length * config.block_size,
-                                      sequence.length - index.run(run).depth * config.block_size);
-  }
+  sequence.resident = !index.IsHost(sequence.run);
   if (sequence.resident) FillRow(id);
   TellSequence(id);
 }
@@ -252,6 +276,7 @@ Manager::OpenResult Manager::State::Resume(SequenceHandle handle, Tokens tokens)
   sequence.state = SequenceState::kActive;
   sequence.computed = false;
   MatchPrompt(id, RootOf(sequence.run), tokens);
+  CountPrompt(id, tokens);
   return {Status::kOk, handle, sequence.cached};
 }
 
@@ -403,6 +428,12 @@ std::uint32_t Manager::RetainPrompt(Tokens tokens, std::string_view name,
 }
 void Manager::ForgetPrompt(Tokens tokens, std::string_view name) {
   state_->ForgetPrompt(tokens, name);
+}
+Manager::PreemptResult Manager::Demote(Tokens tokens, std::string_view name) {
+  return state_->Demote(tokens, name);
+}
+Manager::ScheduleResult Manager::Prefetch(Tokens tokens, std::string_view name) {
+  return state_->Prefetch(tokens, name);
 }
 void Manager::SetTime(std::uint64_t now_ms) {
   state_->index.SetTime(now_ms);

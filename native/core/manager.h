@@ -88,6 +88,8 @@ class Manager {
 
   // Steps. The batch stands in shared memory: `entries` records, and their ids end to end.
   ScheduleResult Schedule(std::uint32_t entries);
+  // A step with no token, that brings what is cached of a prompt to the device. O(blocks).
+  ScheduleResult Prefetch(Tokens tokens, std::string_view name_space);
   Status BeginExecute(StepHandle step);
   Status EndExecute(StepHandle step, bool ok);
   // `ids`: the ids of every entry scheduled as a count only, in batch order, those skipped left
@@ -96,6 +98,9 @@ class Manager {
   Status Abort(StepHandle step);
 
   PreemptResult Preempt(SequenceHandle sequence, PreemptMode mode);
+  // What is cached of a prompt goes to the host, from its end up, as far as nobody holds it and
+  // there is room. Nothing to move is no failure. O(blocks).
+  PreemptResult Demote(Tokens tokens, std::string_view name_space);
   Status BeginTransfer(std::uint32_t ticket);
   Status EndTransfer(std::uint32_t ticket, bool ok);
 

@@ -29,6 +29,9 @@ struct Manager::State {
 
   // --- Sequences (manager.cc) ---
   OpenResult Open(Tokens tokens, std::string_view name);
+  Status NewSequence(Tokens tokens, std::string_view name, SequenceId& id);
+  void UndoOpen(SequenceId id);
+  void CountPrompt(SequenceId id, Tokens tokens);
   OpenResult Fork(SequenceHandle handle, std::uint32_t at);
   Status Truncate(SequenceHandle handle, std::uint32_t length);
   OpenResult Resume(SequenceHandle handle, Tokens tokens);
@@ -139,6 +142,8 @@ struct Manager::State {
 
   // --- Plans (schedule.cc) ---
   ScheduleResult Schedule(std::uint32_t count);
+  ScheduleResult Prefetch(Tokens tokens, std::string_view name);
+  ScheduleResult Plan(std::uint32_t count);
   Status CheckBatch(std::uint32_t count);
   void ResetStep(std::uint32_t slot);
   bool PlanInOwnTail(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
@@ -207,6 +212,10 @@ struct Manager::State {
   Status BeginTransfer(std::uint32_t ticket);
   Status EndTransfer(std::uint32_t ticket, bool ok);
   PreemptResult SwapOut(SequenceId id);
+  PreemptResult Demote(Tokens tokens, std::string_view name);
+  Transfer NewTransfer();
+  void SendPath(Transfer& transfer);
+  PreemptResult StartTransfer(Transfer transfer);
   std::uint32_t InFlightHost() const;
   void Drop(SequenceId id);
   bool CanMove(RunId run, bool child_moves) const;

@@ -59,6 +59,34 @@ void Manager::State::ResetStep(std::uint32_t slot) {
 
 Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
   if (const Status status = CheckBatch(count); status != Status::kOk) return {status, {}, {}};
+  return Plan(count);
+}
+
+// The sequence that holds the prompt meanwhile closes with the step.
+Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view name) {
+  if (open_steps.size() == steps.size()) return {Status::kTooManyOpenSteps, {}, {}};
+  SequenceId id;
+  if (const Status status = NewSequence(tokens, name, id); status != Status::kOk)
+    return {status, {}, {}};
+  // The place of the batch's first entry is borrowed: a batch may stand there.
+  std::uint32_t* entry = shared + layout.batch_entries;
+  std::uint32_t borrowed[kBatchEntryWords];
+  std::copy_n(entry, kBatchEntryWords, borrowed);
+  entry[0] = id;
+  entry[3] = 0;
+  const ScheduleResult result = Plan(1);
+  std::copy_n(borrowed, kBatchEntryWords, entry);
+  if (result.status == Status::kOk) {
+    sequences[id].closing = true;
+    TellSequence(id);
+  } else {
+    UndoOpen(id);
+  }
+  return result;
+}
+
+// Requires a batch that was checked.
+Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   std::uint32_t slot = 0;
   while (steps[slot].state != StepState::kFree) slot++;
   Step& step = steps[slot];
@@ -185,7 +213,8 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   }
   if (sequence.steps == 0) {
     if (sequence.state == SequenceState::kSwapped) Activate(entry);
-    if (known && !sequence.computed) MatchAgain(entry, {&step.ids[token_offset], count});
+    if (known && count > 0 && !sequence.computed)
+      MatchAgain(entry, {&step.ids[token_offset], count});
     if (!sequence.resident && !BringBack(slot, entry)) return false;
   }
   entry.skipped = sequence.planned - entry.old_planned;

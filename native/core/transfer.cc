@@ -40,16 +40,38 @@ bool Manager::State::CanMove(RunId id, bool child_moves) const {
          run.hidden == 0 && run.device_children == (child_moves ? 1u : 0u);
 }
 
-Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
-  Sequence& sequence = sequences[id];
+// All that can fail comes first.
+Manager::State::Transfer Manager::State::NewTransfer() {
   ReserveTails(config.max_sequences + transfers.size() + 1);
   transfers.reserve(transfers.size() + 1);
-  // All that can fail comes first.
   Transfer transfer;
   const std::size_t most = std::min(row_cells + 1, pools[0].host_total());
   transfer.pins.reserve(most);
   transfer.device_sets.reserve(most * groups);
   transfer.host_sets.reserve(most * groups);
+  return transfer;
+}
+
+// All runs of the path are pinned first: making room on the host may merge runs that only their
+// children hold.
+void Manager::State::SendPath(Transfer& transfer) {
+  for (const RunId run : path) PinRun(transfer, run);
+  for (; !path.empty(); path.pop_back()) SendRun(transfer, path.back());
+}
+
+Manager::PreemptResult Manager::State::StartTransfer(Transfer transfer) {
+  if (transfer.device_sets.empty()) return {};
+  if (++next_ticket == kNone) next_ticket = 0;
+  transfer.ticket = next_ticket;
+  TellTransfer(transfer);
+  transfers.push_back(std::move(transfer));
+  const auto moves = static_cast<std::uint32_t>(transfers.back().device_sets.size());
+  return {Status::kOk, next_ticket, moves, {}};
+}
+
+Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
+  Sequence& sequence = sequences[id];
+  Transfer transfer = NewTransfer();
   ResolveTail(id);
   const bool was_active = sequence.state == SequenceState::kActive;
   path.clear();
@@ -84,19 +106,32 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
     stats.preemptions++;
     TellSequence(id);
   }
-  // All of them are pinned first: making room on the host may merge runs that only their children
-  // hold.
-  for (const RunId run : path) PinRun(transfer, run);
-  for (; !path.empty(); path.pop_back()) SendRun(transfer, path.back());
+  SendPath(transfer);
   if (moves_tail) SendTail(transfer, sequence.tail);
   SweepParked(transfer);
-  if (transfer.device_sets.empty()) return {};
-  if (++next_ticket == kNone) next_ticket = 0;
-  transfer.ticket = next_ticket;
-  TellTransfer(transfer);
-  transfers.push_back(std::move(transfer));
-  const auto moves = static_cast<std::uint32_t>(transfers.back().device_sets.size());
-  return {Status::kOk, next_ticket, moves, {}};
+  return StartTransfer(std::move(transfer));
+}
+
+// From its end up, as far as nobody holds it, nothing that continues it stays on the device, and
+// there is room on the host.
+Manager::PreemptResult Manager::State::Demote(Tokens tokens, std::string_view name) {
+  const RunId root = FindRoot(name);
+  if (root == kNone || !EnsureRuns(1)) return {};
+  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  if (match.tokens == 0) return {};
+  Transfer transfer = NewTransfer();
+  std::uint32_t room = kNone;
+  for (std::uint32_t group = 0; group < groups; ++group) room = std::min(room, HostRoom(group));
+  path.clear();
+  RunId run = index.EndAfter(match.run, match.count);
+  for (; index.run(run).parent != kNone && !index.IsHeld(run); run = index.run(run).parent) {
+    if (index.IsHost(run)) continue;
+    if (!CanMove(run, !path.empty()) || index.run(run).length > room) break;
+    room -= index.run(run).length;
+    path.push_back(run);
+  }
+  SendPath(transfer);
+  return StartTransfer(std::move(transfer));
 }
 
 std::uint32_t Manager::State::InFlightHost() const {
