@@ -7,7 +7,8 @@ import { constrainedMemory } from 'node:process';
 import { totalmem } from 'node:os';
 import { check, PagedKvError, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
-import type { Config } from './options.js';
+import { EVICTION_POLICIES, type Config } from './options.js';
+import { readTime } from './retention.js';
 import { WORD_BYTES } from './words.js';
 
 /** As much of it as is used here; neither Node's types nor the language's declare it. */
@@ -18,6 +19,10 @@ declare const WebAssembly: {
 /** Of an entry of a batch: slot, generation, nonce, count. */
 export const ENTRY_WORDS = 4;
 const NONCE_WORD = 2;
+/** Of the reply, where the core reads the time. */
+const TIME_REAL = 2;
+/** There: the core reads the system's clock. */
+const SYSTEM_TIME = -1;
 const WASM_PAGE_BYTES = 65536;
 /** Of one `WebAssembly.Memory`. */
 const MAX_SHARED_BYTES = 65536 * WASM_PAGE_BYTES;
@@ -74,6 +79,7 @@ export class Core {
     this.words = new Uint32Array(buffer, 0, offsets.words);
     this.ints = new Int32Array(buffer, 0, offsets.words);
     this.reals = new Float64Array(buffer, 0, native.replyWords / 2).subarray(Reply.reals);
+    this.reals[TIME_REAL] = SYSTEM_TIME;
     check(native.create(words, this.words));
     this.id = this.words[Reply.manager]!;
     // The nonce of every entry of a batch is the same, since a batch takes only sequences of this core.
@@ -81,6 +87,12 @@ export class Core {
       this.words[offsets.batchEntries + entry * ENTRY_WORDS + NONCE_WORD] = this.id;
     }
     collected.register(this, this.id);
+  }
+
+  /** Tells the core what time it is, before each call that time matters to. Throws `INVALID_CLOCK`. */
+  tick(): void {
+    const { clock } = this.config;
+    if (clock !== undefined) this.reals[TIME_REAL] = readTime(clock);
   }
 
   /** Closes every sequence and step, and lets go of the memory once the caller's views do. */
@@ -116,6 +128,7 @@ function toWords(config: Config): Uint32Array {
     config.maxStepTransfers,
     config.minPartialTokens,
     config.alwaysWrites ? 1 : 0,
+    EVICTION_POLICIES.indexOf(config.eviction),
     ...config.groups.flatMap((group) => [group.deviceBlocks, group.hostBlocks]),
   );
 }

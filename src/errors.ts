@@ -45,6 +45,10 @@ const MEANINGS = {
   ],
   25: ['STEP_FAILED', 'the execution of this step failed: abort it'],
   26: ['INDEX_FULL', 'the prefix index has no room for this: close or preempt sequences'],
+  28: [
+    'TOO_MANY_RETENTIONS',
+    'a sequence keeps what was asked for 4 ranges: ask again for one of these, or for a wider one',
+  ],
   27: ['STEP_EXECUTING', 'a device is still executing the step: await execute() first'],
   100: ['INVALID_ARGUMENT', 'an argument has the wrong type or is out of range'],
   101: ['MANAGER_CLOSED', 'the manager was closed: make another'],
@@ -61,6 +65,8 @@ export type ErrorCode =
   | 'UNKNOWN_OPTION'
   /** A token id that is no whole number from 0 to 2^32 - 1. */
   | 'INVALID_TOKEN'
+  /** The `clock` option answered with something that is no time. */
+  | 'INVALID_CLOCK'
   /** A namespace that is no string, too long, or a broken one. */
   | 'INVALID_NAMESPACE'
   /** A method that was called on an object it does not belong to. */

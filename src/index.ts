@@ -7,10 +7,19 @@ export {
   type BatchEntry,
   type Lookup,
   type NamespaceOption,
+  type OpenOptions,
   type OutOfBlocks,
   type PreemptOptions,
 } from './manager.js';
-export type { Bytes, GroupOptions, KvCacheManagerOptions, PoolSize } from './options.js';
+export type { CloseOptions, Milliseconds, Retention, Reuse } from './retention.js';
+export type { Pin } from './pin.js';
+export type {
+  Bytes,
+  EvictionPolicy,
+  GroupOptions,
+  KvCacheManagerOptions,
+  PoolSize,
+} from './options.js';
 export type * from './plan.js';
 export type { Sequence, SequenceState } from './sequence.js';
 export type { Stats, TierStats } from './stats.js';

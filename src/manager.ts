@@ -3,9 +3,17 @@ import { lendStep, newBatch, presentBatch, type Batch } from './batch.js';
 import { Core } from './core.js';
 import { check, invalidReceiver, PagedKvError, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
+import { newPin, type Pin } from './pin.js';
 import { readManagerOptions, toLayout, type KvCacheManagerOptions } from './options.js';
 import type { CacheLayout } from './plan.js';
-import { adoptSequence, preemptSequence, type Sequence } from './sequence.js';
+import {
+  readRetention,
+  readReuse,
+  type Retention,
+  type RetentionWords,
+  type Reuse,
+} from './retention.js';
+import { adoptSequence, preemptSequence, retainOpened, type Sequence } from './sequence.js';
 import { readStats, type Stats } from './stats.js';
 import { newStep, newTransfer, renewStep, type Step, type Transfer } from './step.js';
 import {
@@ -37,6 +45,11 @@ export interface NamespaceOption {
    * At most 1024 bytes of UTF-8. Default `''`.
    */
   readonly namespace?: string;
+}
+
+export interface OpenOptions extends NamespaceOption {
+  /** How long its blocks are kept: see `sequence.retain`. At most 4. */
+  readonly retention?: Retention | readonly Retention[];
 }
 
 export interface PreemptOptions {
@@ -127,13 +140,16 @@ export class KvCacheManager {
    * those given to `schedule` or `commit` are the truth. Throws `EMPTY_TOKENS`, `INVALID_TOKEN`,
    * `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`, `INDEX_FULL`. O(blocks of the prompt).
    */
-  open(tokens: TokenIds, options?: NamespaceOption): Sequence {
+  open(tokens: TokenIds, options?: OpenOptions): Sequence {
     const core = KvCacheManager.#coreOf(this);
-    const name = readNamespaceOption('open', options);
+    const { name, retentions } = readOpenOptions(options);
     const ids = readIds(tokens);
+    core.tick();
     if (name === undefined) check(native.open(core.id, ids));
     else check(native.open(core.id, ids, name));
-    return adoptSequence(core);
+    const sequence = adoptSequence(core);
+    if (retentions.length > 0) retainOpened(sequence, retentions);
+    return sequence;
   }
 
   /**
@@ -185,6 +201,7 @@ export class KvCacheManager {
    */
   schedule(batch: Batch | readonly BatchEntry[]): Step | OutOfBlocks {
     const core = KvCacheManager.#coreOf(this);
+    core.tick();
     if (Array.isArray(batch)) return this.#scheduleArray(core, batch as readonly BatchEntry[]);
     const status = native.schedule(core.id, presentBatch(batch as Batch, core));
     if (status === Status.ok) return lendStep(batch as Batch);
@@ -200,8 +217,77 @@ export class KvCacheManager {
     const core = KvCacheManager.#coreOf(this);
     const given = options === undefined ? {} : readOptions('preempt', options, ['mode']);
     const mode = readChoice('mode', given.mode, MODES, 'swap');
+    core.tick();
     const status = preemptSequence(sequence, core, MODES.indexOf(mode));
     return status === Status.ok ? newTransfer(core) : outOfBlocks(core, status);
+  }
+
+  /**
+   * Asks how long what is cached of a prompt is kept, as `sequence.retain` does for what it holds. Returns the
+   * tokens found, whole blocks. Throws `INVALID_OPTION`, `UNKNOWN_OPTION`. O(blocks of the prompt).
+   */
+  retain(tokens: TokenIds, retention: Retention, options?: NamespaceOption): number {
+    const core = KvCacheManager.#coreOf(this);
+    const { from, to, priority, life } = readRetention(retention);
+    const name = readNamespaceOption('retain', options);
+    const ids = readIds(tokens);
+    core.tick();
+    if (name === undefined) check(native.retainPrompt(core.id, ids, from, to, priority, life));
+    else check(native.retainPrompt(core.id, ids, from, to, priority, life, name));
+    return core.words[Reply.cached]!;
+  }
+
+  /**
+   * Tells when a prompt that is cached is expected to be used again, where that is known only after its
+   * sequence was closed. `'never'`: what leads nowhere else is evicted first. O(blocks of the prompt).
+   */
+  expectReuse(tokens: TokenIds, reuse: Reuse, options?: NamespaceOption): void {
+    const core = KvCacheManager.#coreOf(this);
+    const word = readReuse(reuse);
+    const name = readNamespaceOption('expectReuse', options);
+    const ids = readIds(tokens);
+    core.tick();
+    if (name === undefined) check(native.expectReuse(core.id, ids, word));
+    else check(native.expectReuse(core.id, ids, word, name));
+  }
+
+  /**
+   * Keeps what is cached of a prompt in memory until it is unpinned. Throws as `open`.
+   * O(blocks of the prompt).
+   */
+  pin(tokens: TokenIds, options?: NamespaceOption): Pin {
+    const core = KvCacheManager.#coreOf(this);
+    const held = this.open(tokens, options);
+    return newPin(core, held, held.cachedTokens);
+  }
+
+  /**
+   * Moves what is cached of a prompt to the host, from its end up: as far as nobody holds it, nothing that
+   * continues it stays on the device, and the host has room. Execute the transfer; its `blocks` may be 0.
+   * O(blocks of the prompt).
+   */
+  demote(tokens: TokenIds, options?: NamespaceOption): Transfer {
+    const core = KvCacheManager.#coreOf(this);
+    const name = readNamespaceOption('demote', options);
+    const ids = readIds(tokens);
+    core.tick();
+    if (name === undefined) check(native.demote(core.id, ids));
+    else check(native.demote(core.id, ids, name));
+    return newTransfer(core);
+  }
+
+  /**
+   * Brings what is cached of a prompt to the device: a step without a token, to be executed and committed.
+   * It counts as a use. Throws as `open` and `schedule`. O(blocks of the prompt).
+   */
+  prefetch(tokens: TokenIds, options?: NamespaceOption): Step | OutOfBlocks {
+    const core = KvCacheManager.#coreOf(this);
+    const name = readNamespaceOption('prefetch', options);
+    const ids = readIds(tokens);
+    core.tick();
+    const status =
+      name === undefined ? native.prefetch(core.id, ids) : native.prefetch(core.id, ids, name);
+    return status === Status.ok ? this.#newStep(core) : outOfBlocks(core, status);
   }
 
   /**
@@ -248,7 +334,11 @@ export class KvCacheManager {
     batch.clear();
     for (const { sequence, tokens } of read) batch.add(sequence, tokens);
     const status = native.schedule(core.id, presentBatch(batch, core));
-    if (status !== Status.ok) return outOfBlocks(core, status);
+    return status === Status.ok ? this.#newStep(core) : outOfBlocks(core, status);
+  }
+
+  /** For what was just scheduled. */
+  #newStep(core: Core): Step {
     const step = newStep(core, this.#views);
     renewStep(step);
     return step;
@@ -274,6 +364,30 @@ function outOfBlocks({ words }: Core, status: number): OutOfBlocks {
     free: words[Reply.free]!,
     inFlight: words[Reply.inFlight]!,
   };
+}
+
+/** As many as a sequence keeps. */
+const MAX_RETENTIONS = 4;
+
+interface OpenWords {
+  readonly name: string | undefined;
+  readonly retentions: readonly RetentionWords[];
+}
+
+const NOTHING_ASKED: OpenWords = { name: undefined, retentions: [] };
+
+function readOpenOptions(options: unknown): OpenWords {
+  if (options === undefined) return NOTHING_ASKED;
+  const { namespace, retention } = readOptions('open', options, ['namespace', 'retention']);
+  const asked: readonly unknown[] =
+    retention === undefined ? [] : Array.isArray(retention) ? retention : [retention];
+  if (asked.length > MAX_RETENTIONS) {
+    throw new PagedKvError(
+      'INVALID_OPTION',
+      `retention must be at most ${MAX_RETENTIONS} ranges, got ${asked.length}`,
+    );
+  }
+  return { name: readNamespace(namespace), retentions: Array.from(asked, readRetention) };
 }
 
 function readNamespaceOption(what: string, options: unknown): string | undefined {

@@ -18,6 +18,7 @@ export interface Native {
   readonly maxSequences: number;
   readonly maxSequenceTokens: number;
   readonly maxOpenSteps: number;
+  readonly priorities: number;
 
   /** Writes the bytes of metadata and then the offsets of the shared memory, without those of the reply. */
   measure(config: Uint32Array, out: Float64Array): number;
@@ -35,7 +36,28 @@ export interface Native {
   fork(manager: number, slot: number, generation: number, at: number): number;
   truncate(manager: number, slot: number, generation: number, length: number): number;
   resume(manager: number, slot: number, generation: number, ids: Uint32Array): number;
-  closeSequence(manager: number, slot: number, generation: number): number;
+  retain(
+    manager: number,
+    slot: number,
+    generation: number,
+    from: number,
+    to: number,
+    priority: number,
+    life: number,
+  ): number;
+  /** The tokens found are in the reply. */
+  retainPrompt(
+    manager: number,
+    ids: Uint32Array,
+    from: number,
+    to: number,
+    priority: number,
+    life: number,
+    name?: string,
+  ): number;
+  /** `reuse`: milliseconds, or as `Reuse` of retention.ts. */
+  expectReuse(manager: number, ids: Uint32Array, reuse: number, name?: string): number;
+  closeSequence(manager: number, slot: number, generation: number, reuse: number): number;
 
   /** The batch stands in the memory. */
   schedule(manager: number, entries: number): number;
@@ -45,6 +67,8 @@ export interface Native {
   abort(manager: number, slot: number, generation: number): number;
   /** `mode`: 0 swaps, 1 drops. */
   preempt(manager: number, slot: number, generation: number, mode: number): number;
+  demote(manager: number, ids: Uint32Array, name?: string): number;
+  prefetch(manager: number, ids: Uint32Array, name?: string): number;
   beginTransfer(manager: number, ticket: number): number;
   endTransfer(manager: number, ticket: number, ok: boolean): number;
 }
@@ -53,6 +77,7 @@ export interface Native {
 export const Reply = {
   slot: 0,
   generation: 1,
+  cached: 2,
   needed: 3,
   free: 4,
   inFlight: 5,

@@ -1,11 +1,27 @@
 /** What a manager is made from: the options of its users, and the checked configuration that they become. */
 import { PagedKvError } from './errors.js';
 import { native } from './native.js';
+import { readClock, type Milliseconds } from './retention.js';
 import type { CacheLayout, DType, GroupLayout, ModelShape, Plane } from './plan.js';
 import { readBoolean, readChoice, readInteger, readOptions, show, type Given } from './validate.js';
 
 /** Bytes of memory. */
 export type Bytes = number;
+
+/**
+ * Which cached block leaves first, among those of one priority.
+ *
+ * - `'adaptive'`, the default: what is expected back last, as learned from how conversations return and told by
+ *   `close({ reuse })`; least recently used where nothing tells more.
+ * - `'lru'`: the least recently used, from each prompt's tail. Exactly.
+ * - `'arc'`: balances what was used once against what was used again (after Megiddo and Modha's ARC).
+ *
+ * All take O(1) a block.
+ */
+export type EvictionPolicy = 'adaptive' | 'lru' | 'arc';
+
+/** By number: `PolicyKind` of the core. */
+export const EVICTION_POLICIES: readonly EvictionPolicy[] = ['lru', 'arc', 'adaptive'];
 
 /** A pool by its blocks, or by the bytes it may take: as many whole blocks of every group as fit. */
 export type PoolSize = { readonly blocks: number } | { readonly bytes: Bytes };
@@ -47,6 +63,13 @@ export interface KvCacheManagerOptions {
    * From how many tokens on a part of a cached block is worth copying. Default 1; `blockSize` for never.
    */
   readonly minPartialTokens?: number;
+  /** Which cached block leaves first. Default `'adaptive'`. */
+  readonly eviction?: EvictionPolicy;
+  /**
+   * The time, which never goes back; from any origin. The library reads it whenever what it does depends on
+   * it, and never sets a timer. Default: the system's steady clock.
+   */
+  readonly clock?: () => Milliseconds;
   /**
    * Whether the kernels write every token's key and value, even where the slot mapping says −1. Then the
    * last block of a wholly cached prompt is copied before it is written to. Default false.
@@ -67,6 +90,9 @@ export interface Config {
   readonly maxStepTransfers: number;
   readonly minPartialTokens: number;
   readonly alwaysWrites: boolean;
+  readonly eviction: EvictionPolicy;
+  /** Undefined: the core reads the system's. */
+  readonly clock: (() => Milliseconds) | undefined;
 }
 
 const NAMES = [
@@ -83,6 +109,8 @@ const NAMES = [
   'maxStepTransfers',
   'minPartialTokens',
   'alwaysWrites',
+  'eviction',
+  'clock',
 ] as const satisfies readonly (keyof KvCacheManagerOptions)[];
 
 const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = { f32: 4, f16: 2 };
@@ -117,6 +145,8 @@ export function readManagerOptions(options: unknown): Config {
     maxStepTransfers: integer('maxStepTransfers', native.maxBlocksPerPool, transfers),
     minPartialTokens: integer('minPartialTokens', blockSize, 1),
     alwaysWrites: readBoolean('alwaysWrites', given.alwaysWrites, false),
+    eviction: readChoice('eviction', given.eviction, EVICTION_POLICIES, 'adaptive'),
+    clock: readClock(given.clock),
   };
 }
 

@@ -3,6 +3,14 @@ import { emitWarning } from 'node:process';
 import { Core } from './core.js';
 import { check, invalidReceiver, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
+import {
+  readCloseOptions,
+  readRetention,
+  REUSE_UNKNOWN,
+  type CloseOptions,
+  type Retention,
+  type RetentionWords,
+} from './retention.js';
 import { readIds, readWord, type TokenIds } from './validate.js';
 
 /**
@@ -20,6 +28,8 @@ const STATES: readonly SequenceState[] = ['closed', 'active', 'swapped', 'droppe
 export let adoptSequence: (core: Core) => Sequence;
 /** Writes its slot and generation into the core's memory. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
 export let putSequence: (sequence: Sequence, core: Core, at: number) => void;
+/** Asks for retentions that were read already. Throws as `retain`, and then closes the sequence. */
+export let retainOpened: (sequence: Sequence, asked: readonly RetentionWords[]) => void;
 /** Preempts it and returns the status. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
 export let preemptSequence: (sequence: Sequence, core: Core, mode: number) => number;
 
@@ -37,6 +47,14 @@ export class Sequence {
       const words = core.words;
       words[at] = sequence.#slot;
       words[at + 1] = sequence.#generation;
+    };
+    retainOpened = (sequence, asked) => {
+      try {
+        for (const each of asked) sequence.#retain(each);
+      } catch (error) {
+        sequence.close();
+        throw error;
+      }
     };
     preemptSequence = (sequence, core, mode) => {
       if (Sequence.#ownerOf(sequence) !== core) throw statusError(Status.sequenceForeign);
@@ -116,23 +134,46 @@ export class Sequence {
    */
   resume(tokens: TokenIds): number {
     const core = Sequence.#coreOf(this);
+    core.tick();
     check(native.resume(core.id, this.#slot, this.#generation, readIds(tokens)));
     return this.cachedTokens;
   }
 
   /**
+   * Asks how long blocks are kept: those it has, and those it will compute. A sequence keeps what was asked
+   * for up to 4 ranges; a word on the same or a wider range takes the place of an older one. Throws
+   * `INVALID_OPTION`, `UNKNOWN_OPTION`, `TOO_MANY_RETENTIONS`, `INDEX_FULL`, and `SEQUENCE_IN_STEP` while a
+   * step with it is open. O(runs of blocks in the range).
+   */
+  retain(retention: Retention): void {
+    Sequence.#coreOf(this);
+    this.#retain(readRetention(retention));
+  }
+
+  /**
    * Lets go of its blocks; those that are full stay in memory for the next prompt that starts alike. While
    * a step with it is open, it ends with the step. Closing twice throws `SEQUENCE_CLOSED`.
+   * O(runs of blocks that nobody else holds).
    */
-  close(): void {
+  close(options?: CloseOptions): void {
     const core = Sequence.#coreOf(this);
-    check(native.closeSequence(core.id, this.#slot, this.#generation));
+    const reuse = options === undefined ? REUSE_UNKNOWN : readCloseOptions(options);
+    core.checkOpen();
+    core.tick();
+    check(native.closeSequence(core.id, this.#slot, this.#generation, reuse));
     collected.unregister(this);
   }
 
   /** As `close`, but a closed one stays closed. */
   [Symbol.dispose](): void {
     if (Sequence.#coreOf(this).id !== 0 && this.state !== 'closed') this.close();
+  }
+
+  #retain({ from, to, priority, life }: RetentionWords): void {
+    const core = this.#core;
+    core.tick();
+    const { id } = core;
+    check(native.retain(id, this.#slot, this.#generation, from, to, priority, life));
   }
 
   #read(offset: number): number {
@@ -152,7 +193,7 @@ export class Sequence {
 /** Keeps the core alive until the last sequence was collected. */
 const collected = new FinalizationRegistry<{ core: Core; slot: number; generation: number }>(
   ({ core, slot, generation }) => {
-    if (native.closeSequence(core.id, slot, generation) !== Status.ok) return;
+    if (native.closeSequence(core.id, slot, generation, REUSE_UNKNOWN) !== Status.ok) return;
     emitWarning('A sequence was collected while it was open: close() every sequence when done', {
       type: 'PagedKvWarning',
       code: 'PAGEDKV_SEQUENCE_COLLECTED',

@@ -85,6 +85,7 @@ export class Step implements Executable {
    */
   commit(ids?: TokenIds): void {
     const core = Step.#coreOf(this);
+    core.tick();
     const slot = this.#slot;
     const generation = this.#generation;
     if (ids === undefined) check(native.commit(core.id, slot, generation));
@@ -98,6 +99,7 @@ export class Step implements Executable {
    */
   abort(): void {
     const core = Step.#coreOf(this);
+    core.tick();
     check(native.abort(core.id, this.#slot, this.#generation));
   }
 
@@ -160,6 +162,7 @@ export class Transfer implements Executable {
   endExecute(ok: boolean): void {
     const core = Transfer.#coreOf(this);
     if (this.#ticket === NO_TICKET) return;
+    core.tick();
     check(native.endTransfer(core.id, this.#ticket, ok));
   }
 

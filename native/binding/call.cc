@@ -1,5 +1,7 @@
 #include "call.h"
 
+#include <chrono>
+
 namespace pagedkv::binding {
 namespace {
 
@@ -17,6 +19,19 @@ OpenManager& Call::manager() const {
   OpenManager* found = environment().Find(Word(0));
   if (found == nullptr) throw Misuse{CallStatus::kManagerClosed};
   return *found;
+}
+
+OpenManager& Call::manager_now() const {
+  OpenManager& opened = manager();
+  const double given = opened.reals()[kTimeReal];
+  if (given >= 0 && given < 0x1p53) {
+    opened.manager->SetTime(static_cast<std::uint64_t>(given));
+  } else {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+    opened.manager->SetTime(static_cast<std::uint64_t>(ms));
+  }
+  return opened;
 }
 
 SequenceHandle Call::Sequence(const OpenManager& opened) const {

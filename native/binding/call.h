@@ -32,7 +32,8 @@ class Call {
   Environment& environment() const { return *static_cast<Environment*>(info_.Data()); }
   bool Has(std::size_t index) const { return index < info_.Length(); }
 
-  OpenManager& manager() const;  // the one whose id is the first argument
+  OpenManager& manager() const;      // the one whose id is the first argument
+  OpenManager& manager_now() const;  // … told what time it is, for what depends on it
   // What the second and third argument name, slot and generation. The nonce is the manager's own:
   // callers tell managers apart by identity before they take a handle apart.
   SequenceHandle Sequence(const OpenManager& opened) const;
@@ -45,6 +46,9 @@ class Call {
   // UTF-8, in a buffer of the caller's.
   using NameBuffer = std::array<char, kMaxNamespaceBytes + 8>;
   std::string_view Name(std::size_t index, NameBuffer& buffer) const;
+  std::string_view NameOrDefault(std::size_t index, NameBuffer& buffer) const {
+    return Has(index) ? Name(index, buffer) : std::string_view();
+  }
 
  private:
   napi_value TypedArray(std::size_t index, napi_typedarray_type type) const;

@@ -9,7 +9,7 @@ namespace pagedkv::binding {
 namespace {
 
 // Words of a configuration before its groups, which are two words each.
-constexpr std::size_t kConfigWords = 9;
+constexpr std::size_t kConfigWords = 10;
 constexpr std::size_t kGroupWords = 2;
 
 Config ReadConfig(Napi::Uint32Array words) {
@@ -28,6 +28,7 @@ Config ReadConfig(Napi::Uint32Array words) {
   config.max_step_transfers = words[6];
   config.min_partial_tokens = words[7];
   config.always_writes = words[8] != 0;
+  config.policy = static_cast<PolicyKind>(words[9]);
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t at = kConfigWords + group * kGroupWords;
     config.groups.push_back({.device_blocks = words[at], .host_blocks = words[at + 1]});

@@ -23,6 +23,9 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Admission>(exports, "admission", environment);
   Add<Fork>(exports, "fork", environment);
   Add<Truncate>(exports, "truncate", environment);
+  Add<Retain>(exports, "retain", environment);
+  Add<RetainPrompt>(exports, "retainPrompt", environment);
+  Add<ExpectReuse>(exports, "expectReuse", environment);
   Add<Resume>(exports, "resume", environment);
   Add<CloseSequence>(exports, "closeSequence", environment);
   Add<Schedule>(exports, "schedule", environment);
@@ -31,6 +34,8 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Commit>(exports, "commit", environment);
   Add<Abort>(exports, "abort", environment);
   Add<Preempt>(exports, "preempt", environment);
+  Add<Demote>(exports, "demote", environment);
+  Add<Prefetch>(exports, "prefetch", environment);
   Add<BeginTransfer>(exports, "beginTransfer", environment);
   Add<EndTransfer>(exports, "endTransfer", environment);
 }
@@ -44,6 +49,7 @@ void AddLimits(Napi::Object exports) {
   exports.Set("maxSequences", kMaxSequences);
   exports.Set("maxSequenceTokens", kMaxSequenceTokens);
   exports.Set("maxOpenSteps", kMaxOpenSteps);
+  exports.Set("priorities", static_cast<std::uint32_t>(kPriorities));
 }
 
 Napi::Object Load(Napi::Env env, Napi::Object exports) {

@@ -20,6 +20,9 @@ Status Lookup(const Call& call);
 Status Admission(const Call& call);
 Status Fork(const Call& call);
 Status Truncate(const Call& call);
+Status Retain(const Call& call);
+Status RetainPrompt(const Call& call);
+Status ExpectReuse(const Call& call);
 Status Resume(const Call& call);
 Status CloseSequence(const Call& call);
 
@@ -30,6 +33,8 @@ Status EndExecute(const Call& call);
 Status Commit(const Call& call);
 Status Abort(const Call& call);
 Status Preempt(const Call& call);
+Status Demote(const Call& call);
+Status Prefetch(const Call& call);
 Status BeginTransfer(const Call& call);
 Status EndTransfer(const Call& call);
 

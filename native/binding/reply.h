@@ -22,7 +22,10 @@ enum ReplyWord : std::uint32_t {
   kReplyReals =
       12,  // from here on doubles: the two numbers of an admission, which may pass 32 bits
 };
-inline constexpr std::uint32_t kReplyWords = 16;
+// Written by a caller with a clock of its own before each call that time matters to: milliseconds,
+// a double. Negative: the system's steady clock tells.
+inline constexpr std::uint32_t kTimeReal = 2;
+inline constexpr std::uint32_t kReplyWords = 20;
 
 // What the binding itself answers; beyond the numbers of pagedkv::Status.
 enum class CallStatus : std::uint32_t {

@@ -11,24 +11,29 @@ Status Reply(const OpenManager& opened, const Manager::OpenResult& result) {
   return result.status;
 }
 
-std::string_view NameOrDefault(const Call& call, std::size_t index, Call::NameBuffer& buffer) {
-  return call.Has(index) ? call.Name(index, buffer) : std::string_view();
+Retention ReadRetention(const Call& call, std::size_t index) {
+  const std::uint32_t priority = call.Word(index + 2);
+  if (priority >= kPriorities) throw Misuse{CallStatus::kInvalidArgument};
+  return {.from = call.Word(index),
+          .to = call.Word(index + 1),
+          .priority = static_cast<std::uint8_t>(priority),
+          .life = call.Word(index + 3)};
 }
 
 }  // namespace
 
 // (manager, ids, name?)
 Status Open(const Call& call) {
-  const OpenManager& opened = call.manager();
+  const OpenManager& opened = call.manager_now();
   Call::NameBuffer buffer;
-  return Reply(opened, opened.manager->Open(call.Ids(1), NameOrDefault(call, 2, buffer)));
+  return Reply(opened, opened.manager->Open(call.Ids(1), call.NameOrDefault(2, buffer)));
 }
 
 // (manager, ids, name?)
 Status Lookup(const Call& call) {
   const OpenManager& opened = call.manager();
   Call::NameBuffer buffer;
-  const auto found = opened.manager->Lookup(call.Ids(1), NameOrDefault(call, 2, buffer));
+  const auto found = opened.manager->Lookup(call.Ids(1), call.NameOrDefault(2, buffer));
   opened.reply[kReplyDevice] = found.device_tokens;
   opened.reply[kReplyHost] = found.host_tokens;
   opened.reply[kReplyComputing] = found.computing_tokens;
@@ -39,7 +44,7 @@ Status Lookup(const Call& call) {
 Status Admission(const Call& call) {
   const OpenManager& opened = call.manager();
   Call::NameBuffer buffer;
-  const auto fit = opened.manager->Admission(call.Ids(1), NameOrDefault(call, 2, buffer));
+  const auto fit = opened.manager->Admission(call.Ids(1), call.NameOrDefault(2, buffer));
   opened.reals()[0] = static_cast<double>(fit.now_tokens);
   opened.reals()[1] = static_cast<double>(fit.after_tokens);
   return Status::kOk;
@@ -59,14 +64,38 @@ Status Truncate(const Call& call) {
 
 // (manager, slot, generation, ids)
 Status Resume(const Call& call) {
-  const OpenManager& opened = call.manager();
+  const OpenManager& opened = call.manager_now();
   return Reply(opened, opened.manager->Resume(call.Sequence(opened), call.Ids(3)));
 }
 
-// (manager, slot, generation)
+// (manager, slot, generation, from, to, priority, life)
+Status Retain(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  return opened.manager->Retain(call.Sequence(opened), ReadRetention(call, 3));
+}
+
+// (manager, ids, from, to, priority, life, name?): the tokens found are in the reply.
+Status RetainPrompt(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  const Retention retention = ReadRetention(call, 2);
+  Call::NameBuffer buffer;
+  opened.reply[kReplyCached] =
+      opened.manager->RetainPrompt(call.Ids(1), call.NameOrDefault(6, buffer), retention);
+  return Status::kOk;
+}
+
+// (manager, ids, reuse, name?)
+Status ExpectReuse(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  Call::NameBuffer buffer;
+  opened.manager->ExpectReuse(call.Ids(1), call.NameOrDefault(3, buffer), call.Word(2));
+  return Status::kOk;
+}
+
+// (manager, slot, generation, reuse)
 Status CloseSequence(const Call& call) {
-  const OpenManager& opened = call.manager();
-  return opened.manager->Close(call.Sequence(opened));
+  const OpenManager& opened = call.manager_now();
+  return opened.manager->Close(call.Sequence(opened), call.Word(3));
 }
 
 }  // namespace pagedkv::binding

@@ -10,16 +10,33 @@ void Reply(const OpenManager& opened, const Shortage& shortage) {
   opened.reply[kReplyInFlight] = shortage.in_flight;
 }
 
-}  // namespace
-
-// (manager, entries): the batch stands in the memory.
-Status Schedule(const Call& call) {
-  const OpenManager& opened = call.manager();
-  const auto result = opened.manager->Schedule(call.Word(1));
+Status Reply(const OpenManager& opened, const Manager::ScheduleResult& result) {
   opened.reply[kReplySlot] = result.step.slot;
   opened.reply[kReplyGeneration] = result.step.generation;
   Reply(opened, result.shortage);
   return result.status;
+}
+
+Status Reply(const OpenManager& opened, const Manager::PreemptResult& result) {
+  opened.reply[kReplyTicket] = result.ticket;
+  opened.reply[kReplyMoves] = result.moves;
+  Reply(opened, result.shortage);
+  return result.status;
+}
+
+}  // namespace
+
+// (manager, entries): the batch stands in the memory.
+Status Schedule(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  return Reply(opened, opened.manager->Schedule(call.Word(1)));
+}
+
+// (manager, ids, name?)
+Status Prefetch(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  Call::NameBuffer buffer;
+  return Reply(opened, opened.manager->Prefetch(call.Ids(1), call.NameOrDefault(2, buffer)));
 }
 
 // (manager, slot, generation)
@@ -36,29 +53,32 @@ Status EndExecute(const Call& call) {
 
 // (manager, slot, generation, ids?)
 Status Commit(const Call& call) {
-  const OpenManager& opened = call.manager();
+  const OpenManager& opened = call.manager_now();
   return opened.manager->Commit(call.Step(opened), call.Has(3) ? call.Ids(3) : Tokens());
 }
 
 // (manager, slot, generation)
 Status Abort(const Call& call) {
-  const OpenManager& opened = call.manager();
+  const OpenManager& opened = call.manager_now();
   return opened.manager->Abort(call.Step(opened));
 }
 
 // (manager, slot, generation, mode)
 Status Preempt(const Call& call) {
-  const OpenManager& opened = call.manager();
+  const OpenManager& opened = call.manager_now();
   const std::uint32_t mode = call.Word(3);
   if (mode > static_cast<std::uint32_t>(PreemptMode::kDrop)) {
     throw Misuse{CallStatus::kInvalidArgument};
   }
-  const auto result =
-      opened.manager->Preempt(call.Sequence(opened), static_cast<PreemptMode>(mode));
-  opened.reply[kReplyTicket] = result.ticket;
-  opened.reply[kReplyMoves] = result.moves;
-  Reply(opened, result.shortage);
-  return result.status;
+  return Reply(opened,
+               opened.manager->Preempt(call.Sequence(opened), static_cast<PreemptMode>(mode)));
+}
+
+// (manager, ids, name?)
+Status Demote(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  Call::NameBuffer buffer;
+  return Reply(opened, opened.manager->Demote(call.Ids(1), call.NameOrDefault(2, buffer)));
 }
 
 // (manager, ticket)
@@ -69,7 +89,7 @@ Status BeginTransfer(const Call& call) {
 
 // (manager, ticket, ok)
 Status EndTransfer(const Call& call) {
-  const OpenManager& opened = call.manager();
+  const OpenManager& opened = call.manager_now();
   return opened.manager->EndTransfer(call.Word(1), call.Flag(2));
 }
 

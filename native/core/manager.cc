@@ -40,7 +40,7 @@ Status Manager::CheckConfig(const Config& c) {
       within(c.max_sequences, kMaxSequences) && within(c.max_sequence_tokens, kMaxSequenceTokens) &&
       within(c.max_batch_sequences, c.max_sequences) && within(c.max_batch_tokens, 1u << 24) &&
       within(c.max_open_steps, kMaxOpenSteps) && c.max_step_transfers <= 2 * kMaxBlocksPerPool &&
-      within(c.min_partial_tokens, c.block_size);
+      within(c.min_partial_tokens, c.block_size) && c.policy <= PolicyKind::kAdaptive;
   if (!limits) return Status::kInvalidConfig;
   for (const GroupConfig& group : c.groups) {
     if (!within(group.device_blocks, kMaxBlocksPerPool) || group.host_blocks > kMaxBlocksPerPool) {
@@ -426,8 +426,8 @@ std::uint32_t Manager::RetainPrompt(Tokens tokens, std::string_view name,
                                     const Retention& retention) {
   return state_->RetainPrompt(tokens, name, retention);
 }
-void Manager::ForgetPrompt(Tokens tokens, std::string_view name) {
-  state_->ForgetPrompt(tokens, name);
+void Manager::ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse) {
+  state_->ExpectReuse(tokens, name, reuse);
 }
 Manager::PreemptResult Manager::Demote(Tokens tokens, std::string_view name) {
   return state_->Demote(tokens, name);

@@ -80,8 +80,8 @@ class Manager {
   // The same for what is cached of a prompt. Returns the tokens found.
   std::uint32_t RetainPrompt(Tokens tokens, std::string_view name_space,
                              const Retention& retention);
-  // Nobody will ask for the end of this prompt: what only it leads to goes first. O(runs).
-  void ForgetPrompt(Tokens tokens, std::string_view name_space);
+  // What is known of the next use of a prompt that is cached, as at Close. O(b).
+  void ExpectReuse(Tokens tokens, std::string_view name_space, std::uint32_t reuse);
   // Time passes, on a clock of the caller's that never goes back. O(log runs) for each run whose
   // life ends.
   void SetTime(std::uint64_t now_ms);

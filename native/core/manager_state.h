@@ -66,7 +66,7 @@ struct Manager::State {
   // --- Retention (retention.cc) ---
   Status Retain(SequenceHandle handle, const Retention& retention);
   std::uint32_t RetainPrompt(Tokens tokens, std::string_view name, const Retention& retention);
-  void ForgetPrompt(Tokens tokens, std::string_view name);
+  void ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse);
   Retention* Retentions(SequenceId id) { return &retentions[std::size_t{id} * kMaxRetentions]; }
   const Retention* Retentions(SequenceId id) const {
     return &retentions[std::size_t{id} * kMaxRetentions];

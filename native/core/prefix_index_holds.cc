@@ -117,6 +117,7 @@ void PrefixIndex::MakeWorthless(RunId id) {
 }
 
 void PrefixIndex::SetTime(Milliseconds now) {
+  if (now <= now_) return;
   now_ = now;
   for (RunId due = expiry_.Due(now); due != kNone; due = expiry_.Due(now)) MakeWorthless(due);
 }

@@ -94,11 +94,12 @@ std::uint32_t Manager::State::RetainPrompt(Tokens tokens, std::string_view name,
   return match.tokens;
 }
 
-void Manager::State::ForgetPrompt(Tokens tokens, std::string_view name) {
+void Manager::State::ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse) {
   const RunId root = FindRoot(name);
   if (root == kNone) return;
   const PrefixIndex::Match match = index.Find(root, {}, tokens);
-  if (match.count == index.run(match.run).length && IsEnd(match.run)) ForgetEnd(match.run);
+  const bool is_end = match.count == index.run(match.run).length && IsEnd(match.run);
+  if (reuse == kReuseNever && is_end) ForgetEnd(match.run);
 }
 
 // From the end of a path up, as far as nobody holds it and it never led anywhere else.
