@@ -217,6 +217,7 @@ void Manager::State::FinalizeDrop(std::uint64_t number, std::uint32_t slot) {
   HandOver(number, slot);
   if (run == kNone) return;
   stats.evictions++;
+  TellDropped(run);
   DropChildren(run);
   index.SetHidden(run, index.run(run).hidden - 1u);
   if (index.run(run).length > 1) {
@@ -304,6 +305,7 @@ void Manager::State::DropLastEntry(RunId run) {
     pools[group].Give(index.block(run, entry, group));
   }
   stats.evictions++;
+  TellDropped(run);
   if (entry > 0) {
     index.PopTail(run);
   } else {

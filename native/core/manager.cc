@@ -113,6 +113,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
   for (auto& spare : spare_claims) spare.reserve(sets * groups);
   open_steps.reserve(c.max_open_steps);
   path.reserve(row_cells);
+  missing.reserve(row_cells);
   default_root = MakeRoot("");
 }
 
@@ -203,14 +204,15 @@ void Manager::State::Attach(SequenceId id, const PrefixIndex::Match& match, std:
 
 Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name) {
   SequenceId id;
-  const Status status = NewSequence(tokens, name, id);
+  const Status status = NewSequence(tokens, name, true, id);
   if (status != Status::kOk) return {status, {}, 0};
   CountPrompt(id, tokens);
   stats.opens++;
   return {Status::kOk, HandleOf(id), sequences[id].cached};
 }
 
-Status Manager::State::NewSequence(Tokens tokens, std::string_view name, SequenceId& id) {
+Status Manager::State::NewSequence(Tokens tokens, std::string_view name, bool is_turn,
+                                   SequenceId& id) {
   if (tokens.empty()) return Status::kEmptyTokens;
   if (tokens.size() > config.max_sequence_tokens) return Status::kSequenceTooLong;
   if (free_sequences.empty()) return Status::kTooManySequences;
@@ -224,6 +226,7 @@ Status Manager::State::NewSequence(Tokens tokens, std::string_view name, Sequenc
   sequence = Sequence{};
   sequence.generation = generation;
   sequence.state = SequenceState::kActive;
+  sequence.turn.is_told = is_turn;
   MatchPrompt(id, root, tokens);
   stats.sequences++;
   return Status::kOk;
@@ -257,7 +260,9 @@ void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
   Sequence& sequence = sequences[id];
   const auto total = static_cast<std::uint32_t>(tokens.size());
   const RunId from = sequence.run;
-  Attach(id, index.Find(root, {}, tokens), 0, total);
+  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  if (sequence.turn.is_told && index.policy().remembers()) TellOpened(id, match, tokens);
+  Attach(id, match, 0, total);
   if (from != kNone) ReleaseHold(from, HoldKind::kActive);
   sequence.cached = sequence.length;
   sequence.resident = !index.IsHost(sequence.run);
@@ -299,6 +304,7 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
   child.state = parent.state;
   child.length = child.planned = child.cached = at;
   child.resident = parent.resident;
+  child.turn = parent.turn;
   child.retentions = parent.retentions;
   std::copy_n(Retentions(parent_id), parent.retentions, Retentions(id));
   const std::uint32_t bs = config.block_size;
@@ -377,8 +383,11 @@ void Manager::State::FinishClose(SequenceId id) {
   const HoldKind kind = KindOf(sequence);
   const std::uint32_t generation = sequence.generation;
   const bool is_over = sequence.reuse == kReuseNever && IsEnd(run);
+  if (sequence.turn.is_told) TellClosing(sequence);
   sequence = Sequence{};
   ReleaseHold(run, kind);
+  index.policy().EndTurn();
+  index.lists().EndTurn();
   if (is_over) ForgetEnd(run);
   // A slot whose generations are used up is retired: no stale handle ever meets a new sequence.
   sequence.generation = generation == kNone ? kNone : generation + 1;

@@ -154,6 +154,11 @@ class PrefixIndex {
   RunLists& lists() { return lists_; }
   const RunLists& lists() const { return lists_; }
   RunUse& use(RunId run) { return uses_[run]; }
+  EvictionPolicy& policy() { return *policy_; }
+  // Of the prefix that ends after the first `count` entries of a run, and of one block more than a
+  // prefix. Only where the policy remembers.
+  std::uint32_t FingerprintAfter(RunId run, std::uint32_t count) const;
+  std::uint32_t Fingerprint(std::uint32_t prefix, const Token* tokens) const;
   const RunUse& use(RunId run) const { return uses_[run]; }
 
   // Calls `visit` with each child of a run, in token order.

@@ -1,4 +1,5 @@
-// How long blocks are kept: what callers ask for, and where it is written down. The index keeps
+// How long blocks are kept: what callers ask for, where it is written down, and what the eviction
+// policy is told. The index keeps
 // each run's priority and life; a sequence keeps what was asked for ranges that it has yet to
 // compute.
 #include <algorithm>
@@ -110,6 +111,47 @@ void Manager::State::ForgetEnd(RunId run) {
     if ((index.run(parent).flags & kRunBranched) != 0) return;
     run = parent;
   }
+}
+
+// --- What the eviction policy is told ---
+
+void Manager::State::TellOpened(SequenceId id, const PrefixIndex::Match& match, Tokens tokens) {
+  Turn& turn = sequences[id].turn;
+  const std::uint32_t bs = config.block_size;
+  turn.hit_blocks = match.tokens / bs;
+  turn.prompt_blocks = static_cast<std::uint32_t>(tokens.size() / bs);
+  missing.clear();
+  if (turn.hit_blocks < turn.prompt_blocks) {
+    std::uint32_t prefix = index.FingerprintAfter(match.run, match.count);
+    for (std::uint32_t block = turn.hit_blocks; block < turn.prompt_blocks; ++block) {
+      prefix = index.Fingerprint(prefix, tokens.data() + std::size_t{block} * bs);
+      missing.push_back(prefix);
+    }
+  }
+  index.policy().Opened(turn, turn.hit_blocks > 0 ? match.run : kNone, missing);
+}
+
+void Manager::State::TellClosing(const Sequence& sequence) {
+  if (!index.policy().remembers()) return;
+  index.policy().BeginTurn(sequence.turn, sequence.blocks, MarkOf(sequence), sequence.reuse);
+  index.lists().BeginTurn();
+}
+
+// By its last eighth a prompt may differ, and still be known as the one that went before: what
+// stands at its end is often rewritten.
+std::uint32_t Manager::State::MarkOf(const Sequence& sequence) const {
+  const std::uint32_t blocks = std::min(sequence.turn.prompt_blocks, sequence.blocks);
+  const std::uint32_t marked = blocks == 0 ? 0 : blocks - (blocks - 1) / 8;
+  RunId run = sequence.run;
+  while (index.run(run).depth > 0 && index.run(run).depth >= marked) run = index.run(run).parent;
+  const Run& at = index.run(run);
+  return index.FingerprintAfter(run, std::min<std::uint32_t>(marked - at.depth, at.length));
+}
+
+// As its last block goes.
+void Manager::State::TellDropped(RunId run) {
+  if (!index.policy().remembers_drops() || index.run(run).length > 1) return;
+  index.policy().Dropped(index.use(run), index.FingerprintAfter(run, 1));
 }
 
 }  // namespace pagedkv

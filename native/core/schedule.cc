@@ -66,7 +66,7 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
 Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view name) {
   if (open_steps.size() == steps.size()) return {Status::kTooManyOpenSteps, {}, {}};
   SequenceId id;
-  if (const Status status = NewSequence(tokens, name, id); status != Status::kOk)
+  if (const Status status = NewSequence(tokens, name, false, id); status != Status::kOk)
     return {status, {}, {}};
   // The place of the batch's first entry is borrowed: a batch may stand there.
   std::uint32_t* entry = shared + layout.batch_entries;
