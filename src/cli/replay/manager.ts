@@ -1,0 +1,64 @@
+/** The manager that a trace is replayed through, and what it is told of a request beyond its tokens. */
+import { KvCacheManager, type Sequence } from '../../index.js';
+import { CliError } from '../errors.js';
+
+/** The eviction policies that `--policy` takes; the first is the manager's default. */
+export const POLICIES: readonly Policy[] = ['lru'];
+export type Policy = 'lru' | 'arc' | 'adaptive';
+
+/** Whether a block lives in one tier, or keeps its copy on the host while it is on the device. */
+export const HOST_MODES = ['exclusive', 'inclusive'] as const;
+export type HostMode = (typeof HOST_MODES)[number];
+
+export interface ManagerSetup {
+  readonly policy: Policy;
+  readonly blockSize: number;
+  readonly deviceBlocks: number;
+  /** 0 for no host tier. */
+  readonly hostBlocks: number;
+  readonly hostMode: HostMode;
+  /** Blocks of the longest chain. */
+  readonly maxChainBlocks: number;
+  readonly maxBatchTokens: number;
+  /** The trace's time, in ms. */
+  readonly clock: () => number;
+}
+
+/** What a trace tells about a request that has ended. */
+export interface Hint {
+  readonly endsSession: boolean;
+  /** Why the output ended, such as `tool_use`; '' where that is not known. */
+  readonly stop: string;
+}
+
+export function refuseUnsupported(hostMode: HostMode, hints: boolean): void {
+  if (hostMode === 'inclusive') {
+    throw new CliError('the manager has no inclusive host tier yet: use --host-mode exclusive');
+  }
+  if (hints) throw new CliError('the manager takes no hints yet: leave out --hints');
+}
+
+export function makeManager(setup: ManagerSetup): KvCacheManager {
+  const { hostBlocks, maxChainBlocks } = setup;
+  return new KvCacheManager({
+    // No byte is moved.
+    model: { layers: 1, kvHeads: 1, headDim: 1, dtype: 'f32' },
+    blockSize: setup.blockSize,
+    device: { blocks: setup.deviceBlocks },
+    ...(hostBlocks > 0 ? { host: { blocks: hostBlocks } } : {}),
+    maxSequences: 1,
+    // And the token that is never computed.
+    maxSequenceTokens: maxChainBlocks * setup.blockSize + 1,
+    maxBatchTokens: setup.maxBatchTokens,
+    maxOpenSteps: 1,
+    maxStepTransfers: hostBlocks > 0 ? maxChainBlocks : 1,
+    // A block of a trace is found whole or not at all.
+    minPartialTokens: setup.blockSize,
+  });
+}
+
+/** Ends a request, and tells what is known of the time after it where hints are given. */
+export function endRequest(sequence: Sequence, hint: Hint | undefined): void {
+  if (hint !== undefined) throw new Error('refuseUnsupported() lets no hint come here');
+  sequence.close();
+}
