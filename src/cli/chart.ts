@@ -66,12 +66,14 @@ function render(echarts: Echarts, chart: LineChart): string {
 }
 
 function toOption({ title, xName, yName, isLogX, yMax, lines }: LineChart) {
+  // The decades of a logarithmic axis would leave most points between two labels.
+  const labels = isLogX ? { customValues: pointsInX(lines) } : {};
   return {
     animation: false,
     backgroundColor: '#fff',
     title: { text: title, left: 'center' },
-    legend: { top: 32 },
-    grid: { top: 72, left: 72, right: 32, bottom: 56 },
+    legend: { top: 40 },
+    grid: { top: 80, left: 72, right: 32, bottom: 56 },
     xAxis: {
       type: isLogX ? ('log' as const) : ('value' as const),
       name: xName,
@@ -79,6 +81,8 @@ function toOption({ title, xName, yName, isLogX, yMax, lines }: LineChart) {
       nameGap: 32,
       min: 'dataMin' as const,
       max: 'dataMax' as const,
+      axisTick: labels,
+      axisLabel: labels,
     },
     yAxis: {
       type: 'value' as const,
@@ -96,6 +100,11 @@ function toOption({ title, xName, yName, isLogX, yMax, lines }: LineChart) {
       data: points.map((point) => [...point]),
     })),
   };
+}
+
+function pointsInX(lines: readonly ChartLine[]): number[] {
+  const measured = lines.filter(({ isReference }) => isReference !== true);
+  return [...new Set(measured.flatMap(({ points }) => points.map(([x]) => x)))];
 }
 
 function write(path: string, text: string): void {
