@@ -32,8 +32,7 @@ export class IdTree {
   }
 
   #numberOf(id: number): number {
-    if (id < this.#near.length) return this.#near[id]!;
-    return id < NEAR_IDS ? 0 : (this.#far.get(id) ?? 0);
+    return (id < NEAR_IDS ? this.#near[id] : this.#far.get(id)) ?? 0;
   }
 
   #add(id: number, parent: number): number {
