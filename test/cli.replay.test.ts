@@ -109,6 +109,25 @@ describe('pagedkv replay', () => {
     expect(policies).toHaveLength(2);
   });
 
+  it('takes its default sizes, but for those of less than a block', async () => {
+    const counts = (await lruOf(chats())) as { percent: number; blocks: number }[];
+    expect(counts.map(({ percent, blocks }) => [percent, blocks])).toEqual([
+      [10, 1],
+      [25, 2],
+      [50, 5],
+    ]);
+    const one = write(
+      'one.jsonl',
+      jsonLines([{ header: { block: 4 } }, { t: 0, in: 4, out: 0, h: [[7, 1]] }]),
+    );
+    expect(await lruOf(one)).toMatchObject({
+      percent: 100,
+      blocks: 1,
+      hitBlocks: 0,
+      tokenHitRate: 0,
+    });
+  });
+
   it('prints a table for people', async () => {
     const { code, out } = await pagedkv(
       'replay',

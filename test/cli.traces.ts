@@ -89,7 +89,7 @@ class RandomTree {
 
   constructor(random: Random) {
     this.#random = random;
-    this.#spread = random.pick([1, 3, 2 ** 20]);
+    this.#spread = random.pick([1, 3, 2 ** 25]);
     this.#chances = random.integer(2, 12);
   }
 

@@ -52,7 +52,8 @@ function refuseUnknown(names: readonly string[], args: readonly string[]): void 
     if (arg === '--') return;
     const name = /^--([^=]+)/.exec(arg)?.[1];
     if (name === undefined || names.includes(name)) continue;
-    throw new CliError(`there is no option --${name}${suggestion(name, names)}`);
+    const known = names.map((each) => `--${each}`);
+    throw new CliError(`there is no option --${name}${suggestion(`--${name}`, known)}`);
   }
 }
 

@@ -8,7 +8,7 @@ import { readTrace } from './read-trace.js';
 import { readOptimum } from './reference.js';
 import { replay } from './replay.js';
 import { toChart, toJson, toTable, type Result } from './report.js';
-import { toSize } from './sizes.js';
+import { defaultSizes, toSize } from './sizes.js';
 import type { Trace } from './trace.js';
 
 export const replayCommand: Command = {
@@ -38,7 +38,8 @@ async function run(args: readonly string[]): Promise<void> {
 function replayAll(trace: Trace, options: ReplayOptions, progress: Progress): readonly Result[] {
   const { hostSize, hostMode, hints, policies } = options;
   // All are checked before the first runs.
-  const sizes = options.sizes.map((size) => toSize(trace, optionOf(size), size));
+  const asked = options.sizes.length > 0 ? options.sizes : defaultSizes(trace);
+  const sizes = asked.map((size) => toSize(trace, optionOf(size), size));
   const hostBlocks =
     hostSize === undefined ? 0 : toSize(trace, `host-${optionOf(hostSize)}`, hostSize).blocks;
   const total = sizes.length * policies.length * trace.requests.count;

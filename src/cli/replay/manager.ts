@@ -1,5 +1,5 @@
 /** The manager that a trace is replayed through, and what it is told of a request beyond its tokens. */
-import { KvCacheManager, type Sequence } from '../../index.js';
+import { KvCacheManager, PagedKvError, type Sequence } from '../../index.js';
 import { CliError } from '../errors.js';
 
 /** The eviction policies that `--policy` takes; the first is the manager's default. */
@@ -38,7 +38,19 @@ export function refuseUnsupported(hostMode: HostMode, hints: boolean): void {
   if (hints) throw new CliError('the manager takes no hints yet: leave out --hints');
 }
 
+/** Throws a `CliError` where the machine has no memory for so many blocks. */
 export function makeManager(setup: ManagerSetup): KvCacheManager {
+  try {
+    return newManager(setup);
+  } catch (cause) {
+    if (!(cause instanceof PagedKvError) || cause.code !== 'OUT_OF_MEMORY') throw cause;
+    throw new CliError(`${setup.deviceBlocks} + ${setup.hostBlocks} blocks: ${cause.message}`, {
+      cause,
+    });
+  }
+}
+
+function newManager(setup: ManagerSetup): KvCacheManager {
   const { hostBlocks, maxChainBlocks } = setup;
   return new KvCacheManager({
     // No byte is moved.

@@ -11,10 +11,11 @@ import {
   type OptionSpecs,
 } from '../options.js';
 import { HOST_MODES, POLICIES, type HostMode, type Policy } from './manager.js';
-import type { SizeOption } from './sizes.js';
+import { DEFAULT_PERCENTS, type SizeOption } from './sizes.js';
 
 export interface ReplayOptions {
   readonly trace: string;
+  /** Empty for the default ones. */
   readonly sizes: readonly SizeOption[];
   readonly hostSize: SizeOption | undefined;
   readonly hostMode: HostMode;
@@ -23,8 +24,6 @@ export interface ReplayOptions {
   readonly json: boolean;
   readonly svg: string | undefined;
 }
-
-const DEFAULT_PERCENTS = [1, 2, 5, 10, 25, 50];
 
 const SPECS = {
   percent: {
@@ -76,10 +75,9 @@ export function readReplayOptions(args: readonly string[]): ReplayOptions {
   if (values.svg === '') throw new CliError('--svg takes the name of a file');
   const host = readSizes('host-percent', values['host-percent'], 'host-blocks', values);
   if (host.length > 1) throw new CliError('--host-percent takes one size');
-  const sizes = readSizes('percent', values.percent, 'blocks', values);
   return {
     trace,
-    sizes: sizes.length > 0 ? sizes : DEFAULT_PERCENTS.map((percent) => ({ percent })),
+    sizes: readSizes('percent', values.percent, 'blocks', values),
     hostSize: host[0],
     hostMode: readName('host-mode', values['host-mode'] ?? HOST_MODES[0], HOST_MODES),
     policies: readList(values.policy ?? POLICIES[0]!, (part) => readName('policy', part, POLICIES)),

@@ -12,6 +12,8 @@ export interface Size {
   readonly blocks: number;
 }
 
+export const DEFAULT_PERCENTS = [1, 2, 5, 10, 25, 50] as const;
+
 /** Slots are counted in 31 bits. */
 const MAX_SLOTS = 2 ** 31 - 1;
 
@@ -30,6 +32,12 @@ export function toSize(trace: Trace, option: string, size: SizeOption): Size {
   }
   refuseTooMany(trace, option, blocks);
   return { percent: size.percent, blocks };
+}
+
+/** Of `DEFAULT_PERCENTS` those that are a block or more; all blocks where none is. */
+export function defaultSizes(trace: Trace): readonly SizeOption[] {
+  const percents = DEFAULT_PERCENTS.filter((percent) => trace.blocks * percent >= 100);
+  return percents.length > 0 ? percents.map((percent) => ({ percent })) : [{ percent: 100 }];
 }
 
 function refuseTooMany({ blockSize }: Trace, option: string, blocks: number): void {
