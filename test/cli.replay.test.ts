@@ -251,6 +251,28 @@ describe.each([
   });
 });
 
+/** Those whose longest request fits on the device at 1%; it must, as it is computed there. */
+describe.each(['claude_code_mix_A', 'mooncake_conversation', 'sharegpt_multiturn_A'])(
+  'the reference trace %s in two tiers',
+  (name) => {
+    const path = join(TRACES, `${name}.jsonl.gz`);
+    const table = join(TRACES, `ref_${name}.tsv`);
+
+    it.skipIf(!existsSync(path) || !existsSync(table))(
+      'hits with four times the host blocks as the reference does in one tier of five times',
+      async () => {
+        const rows = readRows(table);
+        const { blocks } = rows.find(({ percent }) => percent === 1)!;
+        const oneTier = rows.find(({ percent }) => percent === 5)!;
+        const sizes = ['--blocks', `${blocks}`, '--host-blocks', `${4 * blocks}`];
+        const counts = await pagedkvJson('replay', path, '--policy', 'lru', ...sizes);
+        const { hitTokens, inputTokens } = counts as Record<'hitTokens' | 'inputTokens', number>;
+        expect(Math.abs(hitTokens - oneTier.hitTokens) / inputTokens).toBeLessThan(0.0005);
+      },
+    );
+  },
+);
+
 /** The rows of LRU, as the command should count. */
 function readRows(table: string) {
   const [header, ...rows] = readFileSync(table, 'utf8').trimEnd().split('\n');

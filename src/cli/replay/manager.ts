@@ -58,7 +58,9 @@ function newManager(setup: ManagerSetup): KvCacheManager {
     blockSize: setup.blockSize,
     device: { blocks: setup.deviceBlocks },
     ...(hostBlocks > 0 ? { host: { blocks: hostBlocks } } : {}),
-    maxSequences: 1,
+    // A request, and a fork of it.
+    maxSequences: 2,
+    maxBatchSequences: 1,
     // And the token that is never computed.
     maxSequenceTokens: maxChainBlocks * setup.blockSize + 1,
     maxBatchTokens: setup.maxBatchTokens,

@@ -34,6 +34,12 @@ export interface Counts {
 /** Tokens of one step: few enough that they stay in the processor's cache on their way through. */
 const STEP_TOKENS = 2 ** 15;
 
+/**
+ * Blocks that come back from the host at once. While they do, as many more that leave the device for the
+ * host stand there beside them, so that what the tiers keep at rest is less than their blocks by as many.
+ */
+const PIECE_BLOCKS = 16;
+
 /** A request that is longer than the device tier uses only as many of its first blocks. */
 export function replay(trace: Trace, setup: Setup, onRequest: (request: number) => void): Counts {
   const run = new ReplayRun(trace, setup);
@@ -81,8 +87,10 @@ class ReplayRun {
     const input = Math.min(inputBlocks[request]!, chain);
     this.#time_ms = Math.max(this.#time_ms, times_ms[request]!);
     this.#tokens.write(this.#requests, request, 0, input);
-    const sequence = this.#manager.open(this.#tokens.prompt(input));
+    const prompt = this.#tokens.prompt(input);
+    const sequence = this.#manager.open(prompt);
     const found = sequence.cachedTokens;
+    if (this.#setup.hostBlocks > 0) this.#bringBack(sequence, prompt);
     this.#hitBlocks += found / this.#blockSize;
     this.#hitTokens += Math.min(found, inputTokens[request]!);
     this.#tokens.write(this.#requests, request, input, chain);
@@ -103,16 +111,35 @@ class ReplayRun {
     };
   }
 
-  /** No device moves anything: a step that is committed without one counts as executed. */
-  #compute(sequence: Sequence, begin: number, end: number): void {
-    const batch = this.#batch;
-    for (let from = begin; from < end; from += this.#stepTokens) {
-      batch.clear();
-      batch.add(sequence, this.#tokens.slice(from, Math.min(end, from + this.#stepTokens)));
-      const step = this.#manager.schedule(batch);
-      if (!step.ok) throw new Error(`${step.needed} blocks needed, ${step.free} free`);
-      step.commit();
+  /**
+   * Brings what the sequence holds on the host to the device, in pieces: a fork that ends with a piece needs
+   * all up to there, and computes no more than the piece's last token, which it has already.
+   */
+  #bringBack(sequence: Sequence, prompt: Uint32Array): void {
+    const { device, host } = this.#manager.lookup(prompt);
+    const end = device + host;
+    const piece = PIECE_BLOCKS * this.#blockSize;
+    for (let from = device; from < end; from += piece) {
+      const last = Math.min(end, from + piece) - 1;
+      const fork = sequence.fork(last);
+      this.#step(fork, prompt.subarray(last, last + 1));
+      fork.close();
     }
+  }
+
+  #compute(sequence: Sequence, begin: number, end: number): void {
+    for (let from = begin; from < end; from += this.#stepTokens) {
+      this.#step(sequence, this.#tokens.slice(from, Math.min(end, from + this.#stepTokens)));
+    }
+  }
+
+  /** No device moves anything: a step that is committed without one counts as executed. */
+  #step(sequence: Sequence, tokens: Uint32Array): void {
+    this.#batch.clear();
+    this.#batch.add(sequence, tokens);
+    const step = this.#manager.schedule(this.#batch);
+    if (!step.ok) throw new Error(`${step.needed} blocks needed, ${step.free} free`);
+    step.commit();
   }
 
   #hintOf(request: number): Hint | undefined {
