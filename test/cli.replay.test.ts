@@ -155,6 +155,30 @@ describe('pagedkv replay', () => {
     expect(out).toMatch(/host blocks.*offloads.*onboards/);
   });
 
+  it('tells the manager which sessions have ended, where it may give hints', async () => {
+    const request = (t: number, s: number, first: number) => ({
+      t,
+      in: 8,
+      out: 0,
+      h: [[first, 2]],
+      s,
+    });
+    const path = write(
+      'hints.jsonl',
+      jsonLines([
+        { header: { block: 4 } },
+        request(0, 1, 0),
+        request(1, 2, 2),
+        request(2, 3, 4),
+        request(3, 1, 0),
+      ]),
+    );
+    expect(await pagedkvJson('replay', path, '--blocks', '4')).toMatchObject({ hitBlocks: 0 });
+    expect(await pagedkvJson('replay', path, '--blocks', '4', '--hints')).toMatchObject({
+      hitBlocks: 2,
+    });
+  });
+
   it('tells of an odd header and goes on', async () => {
     const [header, ...requests] = CHATS;
     const odd = [{ header: { ...header!.header, blocks: 40 } }, ...requests];

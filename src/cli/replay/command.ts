@@ -20,7 +20,7 @@ export const replayCommand: Command = {
 
 async function run(args: readonly string[]): Promise<void> {
   const options = readReplayOptions(args);
-  refuseUnsupported(options.hostMode, options.hints);
+  refuseUnsupported(options.hostMode);
   const drawChart = options.svg === undefined ? undefined : await openChart(options.svg);
   const optimum = drawChart === undefined ? [] : readOptimum(options.trace);
   const progress = new Progress(options.json);

@@ -1,10 +1,16 @@
 /** The manager that a trace is replayed through, and what it is told of a request beyond its tokens. */
-import { KvCacheManager, PagedKvError, type Sequence } from '../../index.js';
+import {
+  KvCacheManager,
+  PagedKvError,
+  type CloseOptions,
+  type EvictionPolicy,
+  type Sequence,
+} from '../../index.js';
 import { CliError } from '../errors.js';
 
 /** The eviction policies that `--policy` takes; the first is the manager's default. */
-export const POLICIES: readonly Policy[] = ['lru'];
-export type Policy = 'lru' | 'arc' | 'adaptive';
+export const POLICIES: readonly Policy[] = ['adaptive', 'lru', 'arc'];
+export type Policy = EvictionPolicy;
 
 /** Whether a block lives in one tier, or keeps its copy on the host while it is on the device. */
 export const HOST_MODES = ['exclusive', 'inclusive'] as const;
@@ -31,11 +37,9 @@ export interface Hint {
   readonly stop: string;
 }
 
-export function refuseUnsupported(hostMode: HostMode, hints: boolean): void {
-  if (hostMode === 'inclusive') {
-    throw new CliError('the manager has no inclusive host tier yet: use --host-mode exclusive');
-  }
-  if (hints) throw new CliError('the manager takes no hints yet: leave out --hints');
+export function refuseUnsupported(hostMode: HostMode): void {
+  if (hostMode === 'exclusive') return;
+  throw new CliError('the manager has no inclusive host tier yet: use --host-mode exclusive');
 }
 
 /** Throws a `CliError` where the machine has no memory for so many blocks. */
@@ -55,6 +59,8 @@ function newManager(setup: ManagerSetup): KvCacheManager {
   return new KvCacheManager({
     // No byte is moved.
     model: { layers: 1, kvHeads: 1, headDim: 1, dtype: 'f32' },
+    eviction: setup.policy,
+    clock: setup.clock,
     blockSize: setup.blockSize,
     device: { blocks: setup.deviceBlocks },
     ...(hostBlocks > 0 ? { host: { blocks: hostBlocks } } : {}),
@@ -73,6 +79,9 @@ function newManager(setup: ManagerSetup): KvCacheManager {
 
 /** Ends a request, and tells what is known of the time after it where hints are given. */
 export function endRequest(sequence: Sequence, hint: Hint | undefined): void {
-  if (hint !== undefined) throw new Error('refuseUnsupported() lets no hint come here');
-  sequence.close();
+  sequence.close(hint === undefined ? undefined : reuseAfter(hint));
+}
+
+function reuseAfter({ endsSession }: Hint): CloseOptions {
+  return endsSession ? { reuse: 'never' } : {};
 }
