@@ -17,6 +17,8 @@ export interface LineChart {
   readonly yName: string;
   /** Whether x is drawn on a logarithmic scale; all x are above 0 then. */
   readonly isLogX: boolean;
+  /** The beginning of the y axis; 0 where it is undefined. */
+  readonly yMin?: number;
   /** The end of the y axis; chosen from the lines where it is undefined. */
   readonly yMax?: number;
   readonly lines: readonly ChartLine[];
@@ -65,7 +67,7 @@ function render(echarts: Echarts, chart: LineChart): string {
   }
 }
 
-function toOption({ title, xName, yName, isLogX, yMax, lines }: LineChart) {
+function toOption({ title, xName, yName, isLogX, yMin = 0, yMax, lines }: LineChart) {
   // The decades of a logarithmic axis would leave most points between two labels.
   const labels = isLogX ? { customValues: pointsInX(lines) } : {};
   return {
@@ -89,7 +91,7 @@ function toOption({ title, xName, yName, isLogX, yMax, lines }: LineChart) {
       name: yName,
       nameLocation: 'middle' as const,
       nameGap: 48,
-      min: 0,
+      min: yMin,
       ...(yMax === undefined ? {} : { max: yMax }),
     },
     series: lines.map(({ name, points, isReference }) => ({

@@ -41,7 +41,7 @@ export function newAdmission(
 }
 
 const RULES = {
-  greedy: (_, { freeBlocks }) => freeBlocks > 0,
+  greedy: () => true,
   prompt: fitsBesideNextTokens,
   known: fitsUntilAllEnd,
 } satisfies Partial<Record<AdmissionName, AdmissionPolicy['admits']>>;

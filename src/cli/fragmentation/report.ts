@@ -1,6 +1,7 @@
 /** What the simulations counted: as JSON, as tables, as a chart. */
-import type { LineChart } from '../chart.js';
+import type { ChartLine, LineChart } from '../chart.js';
 import { table } from '../table.js';
+import type { AdmissionName } from './admission.js';
 import { totalTokens } from './lengths.js';
 import type { CurvePoint, Row, Workload } from './simulate.js';
 
@@ -65,21 +66,41 @@ function priceOf(row: Row): readonly string[] {
   ];
 }
 
+/** Utilisation against preemptions; `known`, which has none, is a level to hold the others against. */
 export function toChart(workload: Workload, points: readonly CurvePoint[]): LineChart {
-  const names = [...new Set(points.map(({ row }) => row.admission!))];
+  const lines = toLines(points);
+  const lowest = Math.min(...points.map(({ row }) => row.utilisation));
+  const blockSize = points[0]!.row.blockSize!;
   return {
-    title: `${workload.name}, ${thousands(workload.slots)} slots in blocks of ${points[0]!.row.blockSize!}`,
+    title: `${workload.name}, ${thousands(workload.slots)} slots in blocks of ${blockSize}`,
     xName: 'preemptions a request',
     yName: 'slots that hold tokens, %',
-    isLogX: false,
-    lines: names.map((name) => ({
-      name,
-      points: points
-        .filter(({ row }) => row.admission === name)
-        .map(({ row }) => [row.preemptionsPerRequest, 100 * row.utilisation] as const)
-        .sort(([a], [b]) => a - b),
-    })),
+    isLogX: lines.every((line) => line.points.every(([x]) => x > 0)),
+    yMin: Math.floor(10 * lowest) * 10,
+    yMax: 100,
+    lines,
   };
+}
+
+function toLines(points: readonly CurvePoint[]): readonly ChartLine[] {
+  const names = [...new Set(points.map(({ row }) => row.admission!))];
+  const pointsOf = (name: AdmissionName) =>
+    points.filter(({ row }) => row.admission === name).map(({ row }) => toPoint(row));
+  const lines = names
+    .filter((name) => name !== 'known')
+    .map((name) => ({ name, points: pointsOf(name).sort(([a], [b]) => a - b) }));
+  const all = lines.flatMap((line) => line.points.map(([x]) => x));
+  const levels = pointsOf('known').map(([, y]) => ({
+    name: 'known',
+    isReference: true,
+    points: [Math.min(...all), Math.max(...all)].map((x) => [x, y] as const),
+  }));
+  return [...lines, ...levels];
+}
+
+/** x is rounded to what is written below the axis. */
+function toPoint(row: Row): readonly [number, number] {
+  return [Number(row.preemptionsPerRequest.toPrecision(2)), 100 * row.utilisation];
 }
 
 function title({ name, requests, slots, maxLength }: Workload): string {
