@@ -15,7 +15,7 @@ import { simulatePaged } from '../src/cli/fragmentation/paged.js';
 import { pagedRow, type Row } from '../src/cli/fragmentation/simulate.js';
 import type { Shares } from '../src/cli/fragmentation/tally.js';
 import { DEFAULT_PREEMPTION_GOAL, newWatermark } from '../src/cli/fragmentation/watermark.js';
-import { pagedkvJson } from './cli.helpers.js';
+import { pagedkvJson, TRACES } from './cli.helpers.js';
 import { Random, replay } from './device.random.js';
 
 const quiet = (): void => undefined;
@@ -316,7 +316,6 @@ describe('the generator', () => {
   });
 });
 
-const TRACES = process.env.PAGEDKV_TRACES ?? join(import.meta.dirname, '../../shared/traces');
 const SHAREGPT = join(TRACES, 'sharegpt_firstturn_lengths.jsonl.gz');
 const where = `${SHAREGPT} is not there; PAGEDKV_TRACES says where`;
 

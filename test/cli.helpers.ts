@@ -5,6 +5,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, vi } from 'vitest';
 import { runCli } from '../src/cli/run.js';
 
+/** Where recorded requests are, for the tests that are skipped without them. */
+export const TRACES =
+  process.env.PAGEDKV_TRACES ?? join(import.meta.dirname, '../../shared/traces');
+
 export interface Ran {
   /** The exit code. */
   readonly code: number;

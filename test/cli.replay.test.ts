@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it, vi } from 'vitest';
-import { jsonLines, pagedkv, pagedkvJson, useFolder } from './cli.helpers.js';
+import { jsonLines, pagedkv, pagedkvJson, TRACES, useFolder } from './cli.helpers.js';
 import { lru, randomTrace, toLines, type RandomTrace } from './cli.traces.js';
 import { Random, replay } from './device.random.js';
 
@@ -250,7 +250,6 @@ describe('LRU through pagedkv replay', () => {
 });
 
 /** The project's reference traces, which are no part of it. */
-const TRACES = process.env.PAGEDKV_TRACES ?? join(import.meta.dirname, '../../shared/traces');
 
 describe.each([
   'agent_miniswe_text',

@@ -5,3 +5,8 @@ export function table(rows: readonly (readonly string[])[], left = 1): string {
     i < left ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!);
   return rows.map((row) => row.map(align).join('  ').trimEnd()).join('\n');
 }
+
+/** A count as people read it. */
+export function thousands(count: number): string {
+  return count.toLocaleString('en');
+}

@@ -1,6 +1,6 @@
 /** What the simulations counted: as JSON, as tables, as a chart. */
 import type { ChartLine, LineChart } from '../chart.js';
-import { table } from '../table.js';
+import { table, thousands } from '../table.js';
 import type { AdmissionName } from './admission.js';
 import { totalTokens } from './lengths.js';
 import type { CurvePoint, Row, Workload } from './simulate.js';
@@ -115,8 +115,4 @@ function title({ name, requests, slots, maxLength }: Workload): string {
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(1)}%`;
-}
-
-function thousands(count: number): string {
-  return count.toLocaleString('en');
 }

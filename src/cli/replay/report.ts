@@ -1,6 +1,6 @@
 /** What a replay counted: as JSON, as a table, as a chart. */
 import type { LineChart } from '../chart.js';
-import { table } from '../table.js';
+import { table, thousands } from '../table.js';
 import type { Policy } from './manager.js';
 import type { ReferencePoint } from './reference.js';
 import type { Counts } from './replay.js';
@@ -120,8 +120,4 @@ function sum(numbers: Float64Array | Uint32Array): number {
   let total = 0;
   for (const number of numbers) total += number;
   return total;
-}
-
-function thousands(count: number): string {
-  return count.toLocaleString('en');
 }
