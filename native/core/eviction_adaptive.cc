@@ -19,8 +19,10 @@
 namespace pagedkv {
 namespace {
 
-// Without a hint: 0 not known, 1 to 3 by gap. With one: 4 to 7 by what was told.
-constexpr std::uint8_t kLearnedClasses = 4;
+// By gap: 0 not known, 1 to 3 short to long. And as many again for turns of which the caller has
+// told that they return later than most.
+constexpr std::uint8_t kGapClasses = 4;
+static_assert(2 * kGapClasses <= ReuseModel::kClasses && 2 * kGapClasses <= kQueues);
 constexpr std::uint32_t kTurnsBetweenLearning = 32;
 constexpr float kClearlyLess = 0.8F;
 constexpr std::uint32_t kLeastTurns = 1024;
@@ -44,8 +46,8 @@ class Adaptive final : public EvictionPolicy {
                  std::uint32_t reuse) override {
     model_.Forget();
     turn_ = turn;
-    is_told_ = reuse != kReuseUnknown;
-    class_ = is_told_ ? ClassOfHint(reuse) : ClassOf(turn.gap);
+    late_ = IsLate(reuse) ? kGapClasses : 0;
+    class_ = static_cast<std::uint8_t>(ClassOf(turn.gap) + late_);
     number_ = turns_.Add({.time = now_,
                           .blocks = blocks,
                           .gap = turn.gap,
@@ -66,7 +68,7 @@ class Adaptive final : public EvictionPolicy {
       const std::uint8_t pause = PauseOf(now_ - use.last_use);
       const std::uint8_t gap = Mean(pause, use.gap);
       use.gap = pause;
-      if (!is_told_) queue = ClassOf(gap);
+      queue = static_cast<std::uint8_t>(ClassOf(gap) + late_);
     }
     use.last_use = now_;
     use.turn = number_;
@@ -115,12 +117,12 @@ class Adaptive final : public EvictionPolicy {
     if (gap == 0) return 0;
     const long octaves = std::lround((gap - median_) / kPerOctave);
     return static_cast<std::uint8_t>(
-        std::clamp(octaves + kLearnedClasses / 2, 1L, static_cast<long>(kLearnedClasses - 1)));
+        std::clamp(octaves + kGapClasses / 2, 1L, static_cast<long>(kGapClasses - 1)));
   }
 
-  std::uint8_t ClassOfHint(std::uint32_t ms) const {
-    const long octaves = std::lround((Octaves(ms) - median_) / kPerOctave);
-    return static_cast<std::uint8_t>(kLearnedClasses + std::clamp(octaves / 2 + 1, 0L, 3L));
+  // After more than twice the usual pause, or never.
+  bool IsLate(std::uint32_t reuse) const {
+    return reuse != kReuseUnknown && Octaves(reuse) > median_ + kPerOctave;
   }
 
   float WorthOf(const Candidate& candidate) const {
@@ -150,7 +152,7 @@ class Adaptive final : public EvictionPolicy {
   Turn turn_;          // the one that is given back now
   TurnNumber number_ = kNoTurn;
   std::uint8_t class_ = 0;
-  bool is_told_ = false;
+  std::uint8_t late_ = 0;  // the offset of its classes
 };
 
 }  // namespace

@@ -33,8 +33,8 @@ export interface ManagerSetup {
 /** What a trace tells about a request that has ended. */
 export interface Hint {
   readonly endsSession: boolean;
-  /** Why the output ended, such as `tool_use`; '' where that is not known. */
-  readonly stop: string;
+  /** How long sessions have paused after outputs that stopped like this one; undefined where not known. */
+  readonly pause_ms: number | undefined;
 }
 
 export function refuseUnsupported(hostMode: HostMode): void {
@@ -82,6 +82,7 @@ export function endRequest(sequence: Sequence, hint: Hint | undefined): void {
   sequence.close(hint === undefined ? undefined : reuseAfter(hint));
 }
 
-function reuseAfter({ endsSession }: Hint): CloseOptions {
-  return endsSession ? { reuse: 'never' } : {};
+function reuseAfter({ endsSession, pause_ms }: Hint): CloseOptions {
+  if (endsSession) return { reuse: 'never' };
+  return pause_ms === undefined ? {} : { reuse: pause_ms };
 }

@@ -5,6 +5,7 @@
 import type { Batch, KvCacheManager, Sequence } from '../../index.js';
 import { endRequest, makeManager, type Hint, type HostMode, type Policy } from './manager.js';
 import { ChainTokens } from './tokens.js';
+import { Pauses } from './pauses.js';
 import type { Requests, Trace } from './trace.js';
 
 export interface Setup {
@@ -60,6 +61,7 @@ class ReplayRun {
   readonly #manager: KvCacheManager;
   readonly #batch: Batch;
   #time_ms = 0;
+  readonly #pauses = new Pauses();
   #hitBlocks = 0;
   #hitTokens = 0;
 
@@ -95,6 +97,7 @@ class ReplayRun {
     this.#hitTokens += Math.min(found, inputTokens[request]!);
     this.#tokens.write(this.#requests, request, input, chain);
     this.#compute(sequence, found, chain * this.#blockSize);
+    this.#seePause(request);
     endRequest(sequence, this.#hintOf(request));
   }
 
@@ -142,9 +145,19 @@ class ReplayRun {
     step.commit();
   }
 
+  #seePause(request: number): void {
+    const { previous, stops, times_ms } = this.#requests;
+    const before = previous[request]!;
+    if (before < 0) return;
+    this.#pauses.saw(stops[before]!, times_ms[request]! - times_ms[before]!);
+  }
+
   #hintOf(request: number): Hint | undefined {
     if (!this.#setup.hints) return undefined;
     const { endsSession, stops } = this.#requests;
-    return { endsSession: endsSession[request] === 1, stop: stops[request]! };
+    return {
+      endsSession: endsSession[request] === 1,
+      pause_ms: stops[request] === '' ? undefined : this.#pauses.after(stops[request]!),
+    };
   }
 }

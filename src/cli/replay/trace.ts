@@ -29,6 +29,8 @@ export interface Requests {
   /** Whether it is the last of its session in the trace. */
   readonly endsSession: Uint8Array;
   readonly stops: readonly string[];
+  /** The request before it in its session, or -1. */
+  readonly previous: Int32Array;
 }
 
 /** Takes the requests of a trace one by one and refuses those that contradict it. */
@@ -42,6 +44,7 @@ export class RequestCollector {
   readonly #runs: number[] = [];
   readonly #runBegins: number[] = [];
   readonly #stops: string[] = [];
+  readonly #previous: number[] = [];
   /** The last request of each session. */
   readonly #lastOf = new Map<string | number, number>();
 
@@ -64,12 +67,17 @@ export class RequestCollector {
     this.#refuseWrongLength(request, inputBlocks, chainBlocks, line);
     this.#runBegins.push(this.#runs.length);
     this.#addChain([...request.input, ...request.output], line);
+    this.#previous.push(this.#lastIn(request.session));
     if (request.session !== undefined) this.#lastOf.set(request.session, this.count);
     this.#times_ms.push(request.time_ms);
     this.#inputTokens.push(request.inputTokens);
     this.#inputBlocks.push(inputBlocks);
     this.#chainBlocks.push(chainBlocks);
     this.#stops.push(request.stop);
+  }
+
+  #lastIn(session: string | number | undefined): number {
+    return session === undefined ? -1 : (this.#lastOf.get(session) ?? -1);
   }
 
   finish(): Requests {
@@ -85,6 +93,7 @@ export class RequestCollector {
       runBegins: Uint32Array.from([...this.#runBegins, this.#runs.length]),
       endsSession,
       stops: this.#stops,
+      previous: Int32Array.from(this.#previous),
     };
   }
 
