@@ -38,7 +38,7 @@ void Manager::State::AbortStep(std::uint32_t slot) {
     step.deferred.clear();
   }
   open_steps.erase(place);
-  CloseStep(slot);
+  CloseStep(slot, !executed);
 }
 
 void Manager::State::UndoStep(std::uint32_t slot, bool executed) {
@@ -62,7 +62,7 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
     Tail& tail = tails[sequence.tail];
     if (--tail.leavers == 0) tail.leaver_steps = 0;
   }
-  if ((entry.flags & kEntryTookOver) != 0 && !executed) Reindex(id, entry.old_stamp);
+  if ((entry.flags & kEntryTookOver) != 0 && !executed) Reindex(entry);
   sequence.planned = entry.old_planned;
   sequence.writable = entry.old_writable;
   sequence.diverged = entry.old_diverged;
@@ -104,7 +104,9 @@ void Manager::State::Deactivate(SequenceId id, bool executed) {
 
 // Puts the block that the sequence took out of the index back, unless others have moved on
 // meanwhile.
-void Manager::State::Reindex(SequenceId id, std::uint64_t stamp) {
+void Manager::State::Reindex(const StepEntry& entry) {
+  const SequenceId id = entry.sequence;
+  const std::uint64_t stamp = entry.old_stamp;
   Sequence& sequence = sequences[id];
   const TailId tail = sequence.tail;
   const Token* tokens = TailTokens(id);
@@ -113,10 +115,12 @@ void Manager::State::Reindex(SequenceId id, std::uint64_t stamp) {
   BlockId set[kMaxGroups];
   std::copy_n(TailSet(tail), groups, set);
   // A run of its own comes back as one: the two stood in different places of their list.
-  if (stamp == kNoStamp && index.CanAppend(sequence.run)) {
+  const bool is_alike = index.IsRetained(sequence.run, entry.old_priority, entry.old_life);
+  if (stamp == kNoStamp && is_alike && index.CanAppend(sequence.run)) {
     index.Append(sequence.run, tokens, set);
   } else {
     const RunId run = index.AddChild(sequence.run, tokens, set);
+    index.Retain(run, entry.old_priority, entry.old_life);
     index.run(run).stamp = stamp == kNoStamp ? kUsedSince : stamp;
     index.Exchange(sequence.run, HoldKind::kActive, run, HoldKind::kActive);
     sequence.run = run;

@@ -239,8 +239,11 @@ void Manager::State::UndoOpen(SequenceId id) {
   const std::uint32_t generation = sequence.generation;
   sequence = Sequence{};
   sequence.generation = generation;
-  index.UndoAcquire(run, HoldKind::kActive);
-  MaybeForgetRoot(run);
+  if (index.run(run).parent == kNone || index.IsDetached(run)) {
+    ReleaseHold(run, HoldKind::kActive);
+  } else {
+    index.UndoAcquire(run, HoldKind::kActive);
+  }
   free_sequences.push_back(id);
   stats.sequences--;
   TellSequence(id);

@@ -164,7 +164,7 @@ struct Manager::State {
                 std::uint32_t used);
   bool CanTakeOver(const Sequence& sequence) const;
   void TakeOver(StepEntry& entry, std::uint32_t position);
-  void Reindex(SequenceId id, std::uint64_t stamp);
+  void Reindex(const StepEntry& entry);
   bool AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell);
   void WriteSlots(std::uint32_t slot, const StepEntry& entry, std::uint32_t first_query);
   void TellStep(std::uint32_t slot);
@@ -198,7 +198,7 @@ struct Manager::State {
   void UndoStep(std::uint32_t slot, bool executed);
   void AbortStep(std::uint32_t slot);
   void PassOnRedundant(Step& step);
-  void CloseStep(std::uint32_t slot);
+  void CloseStep(std::uint32_t slot, bool is_undone);
   std::uint32_t* StepWords(std::uint32_t slot) {
     return shared + layout.steps + slot * layout.step_words;
   }

@@ -143,8 +143,10 @@ class PrefixIndex {
   // that counts as a use. `life`: in milliseconds after its last use; 0: for ever. O(log runs).
   void Retain(RunId run, std::uint8_t priority, std::uint32_t life);
   bool IsRetained(RunId run, std::uint8_t priority, std::uint32_t life) const {
-    return uses_[run].priority == priority &&
-           ((runs_[run].flags & kRunTimed) == 0 ? 0 : expiry_.life(run)) == life;
+    return uses_[run].priority == priority && LifeOf(run) == life;
+  }
+  std::uint32_t LifeOf(RunId run) const {
+    return (runs_[run].flags & kRunTimed) == 0 ? 0 : expiry_.life(run);
   }
   // Nobody will ask for a run that waits: it goes first.
   void MakeWorthless(RunId run);

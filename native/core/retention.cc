@@ -25,6 +25,7 @@ void Manager::State::RetainPath(RunId run, const Retention& retention) {
   // Blocks whose last token is in the range.
   const std::uint32_t first = retention.from / bs;
   const std::uint32_t end = retention.to == kNone ? kNone : retention.to / bs;
+  if (first >= end) return;
   while (index.run(run).parent != kNone) {
     const std::uint32_t depth = index.run(run).depth;
     const std::uint32_t below = index.blocks_above_end(run);

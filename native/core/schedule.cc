@@ -77,7 +77,7 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
   const ScheduleResult result = Plan(1);
   std::copy_n(borrowed, kBatchEntryWords, entry);
   if (result.status == Status::kOk) {
-    sequences[id].closing = true;
+    sequences[id].closing = sequences[id].prefetches = true;
     TellSequence(id);
   } else {
     UndoOpen(id);
@@ -273,6 +273,8 @@ void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
     set[group] = index.block(run, last, group);
     pools[group].set_state(set[group], BlockState::kPrivate);
   }
+  entry.old_priority = index.use(run).priority;
+  entry.old_life = index.LifeOf(run);
   std::memcpy(TailTokens(entry.sequence), index.TokensOf(run, last),
               config.block_size * sizeof(Token));
   if (last > 0) {
@@ -344,6 +346,10 @@ bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint3
   const std::uint32_t bs = config.block_size;
   std::uint32_t position = sequence.planned;
   const bool in_indexed = !sequence.diverged && position < sequence.blocks * bs;
+  if (position == end) {
+    WriteSlots(slot, entry, position);  // no token: what the sequence holds was brought back
+    return true;
+  }
   if (in_indexed) {
     if (!PlanInIndexed(slot, entry, position, end)) return false;
   } else if (position % bs != 0) {

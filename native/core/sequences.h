@@ -41,6 +41,7 @@ struct Sequence {
   bool diverged = false;        // an open step has left the held indexed block
   bool truncated = false;       // it stands inside an indexed block that it has filled once
   bool closing = false;         // closes when its last open step ends
+  bool prefetches = false;      // it holds what a step without tokens brings to the device
 };
 
 // A partly filled block and those who hold it: forks share it until one of them appends.

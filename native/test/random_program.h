@@ -31,6 +31,12 @@ enum Operation : std::uint32_t {
   kEnd,
   kClear,
   kLookup,
+  kRetain,
+  kRetainPrompt,
+  kExpectReuse,
+  kTime,
+  kDemote,
+  kPrefetch,
   kOperations
 };
 
@@ -42,8 +48,8 @@ class Program {
         device_(config_),
         prompts_(random_, config_) {
     Log(Describe(config_));
-    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5,
-                                                            3, 2,  3, 3,  4, 1, 3};
+    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3,
+                                                            3, 4,  1, 3,  2, 1, 1, 2, 1, 2};
     // Whole features are left out at random, so that the others meet more often.
     for (std::uint32_t op = 0; op < kOperations; ++op) {
       const bool is_left_out = op > kCommit && op != kClose && random_.OneIn(4);
@@ -109,9 +115,11 @@ class Program {
 
   // A closed sequence keeps its slot until its steps have ended.
   std::size_t Occupied() const {
-    return static_cast<std::size_t>(std::count_if(known_.begin(), known_.end(), [&](SequenceId id) {
+    const auto is_occupied = [&](SequenceId id) {
       return !device_.IsClosed(id) || device_.IsInStep(id);
-    }));
+    };
+    return static_cast<std::size_t>(std::count_if(known_.begin(), known_.end(), is_occupied)) +
+           device_.OpenPrefetches();
   }
 
   Statuses AgainstSlots() const {
@@ -143,6 +151,16 @@ class Program {
         return Clear();
       case kLookup:
         return Lookup();
+      case kRetainPrompt:
+        return RetainPrompt();
+      case kExpectReuse:
+        return ExpectReuse();
+      case kTime:
+        return PassTime();
+      case kDemote:
+        return Demote();
+      case kPrefetch:
+        return Prefetch();
       default:
         break;
     }
@@ -159,6 +177,8 @@ class Program {
         return Preempt(id, PreemptMode::kSwap);
       case kDrop:
         return Preempt(id, PreemptMode::kDrop);
+      case kRetain:
+        return Retain(id);
       default:
         return Resume(id);
     }
@@ -167,7 +187,7 @@ class Program {
   void Open() {
     const TokenList prompt = prompts_.Next();
     const std::string name = RandomName();
-    LogCall("Open ", name, ' ', Show(prompt));
+    LogCall("Open ", name, ' ', test::Show(prompt));
     Statuses must = AgainstSlots();
     if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
     const auto opened = device_.TryOpen(prompt, name);
@@ -213,7 +233,8 @@ class Program {
         must.insert(Status::kSequenceTooLong);
       }
       sum += entry.tokens.size();
-      line << " {" << id << (entry.is_count_only ? " count " : " ") << Show(entry.tokens) << '}';
+      line << " {" << id << (entry.is_count_only ? " count " : " ") << test::Show(entry.tokens)
+           << '}';
       batch.push_back(std::move(entry));
     }
     if (batch.size() > config_.max_batch_sequences || sum > config_.max_batch_tokens) {
@@ -311,9 +332,11 @@ class Program {
   }
 
   void Close(SequenceId id) {
-    LogCall("Close ", id);
+    const std::uint32_t reuse = RandomReuse();
+    LogCall("Close ", id, ", reuse ", reuse);
     const bool is_closed = device_.IsClosed(id);
-    CheckStatus(device_.TryClose(id), is_closed ? Statuses{Status::kSequenceClosed} : Statuses{});
+    CheckStatus(device_.TryClose(id, reuse),
+                is_closed ? Statuses{Status::kSequenceClosed} : Statuses{});
   }
 
   void Preempt(SequenceId id, PreemptMode mode) {
@@ -336,7 +359,7 @@ class Program {
 
   void Resume(SequenceId id) {
     const TokenList prompt = random_.OneIn(2) ? plans_[id] : prompts_.Next();
-    LogCall("Resume ", id, ' ', Show(prompt));
+    LogCall("Resume ", id, ' ', test::Show(prompt));
     Statuses must;
     if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
     if (!device_.IsClosed(id) && device_.State(id) != SequenceState::kDropped) {
@@ -378,10 +401,87 @@ class Program {
   void Lookup() {
     const TokenList prompt = prompts_.Next();
     const std::string name = RandomName();
-    LogCall("Lookup ", name, ' ', Show(prompt));
+    LogCall("Lookup ", name, ' ', test::Show(prompt));
     device_.Lookup(prompt, name);
     const auto admission = device_.manager().Admission(prompt, name);
     CHECK(admission.now_tokens <= admission.after_tokens);
+  }
+
+  std::uint32_t RandomReuse() {
+    if (random_.OneIn(2)) return kReuseUnknown;
+    return random_.OneIn(2) ? kReuseNever : random_.Below(5000);
+  }
+
+  Retention RandomRetention() {
+    Retention retention;
+    if (random_.OneIn(2)) retention.from = random_.Below(config_.max_sequence_tokens);
+    if (random_.OneIn(2)) retention.to = retention.from + 1 + random_.Below(20);
+    retention.priority = static_cast<std::uint8_t>(random_.Below(kPriorities));
+    if (random_.OneIn(2)) retention.life = 1 + random_.Below(1000);
+    return retention;
+  }
+
+  static std::string Show(const Retention& retention) {
+    std::ostringstream out;
+    out << retention.from << ".." << retention.to << " priority " << int{retention.priority}
+        << " life " << retention.life;
+    return out.str();
+  }
+
+  void Retain(SequenceId id) {
+    const Retention retention = RandomRetention();
+    LogCall("Retain ", id, ' ', Show(retention));
+    Statuses must;
+    if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
+    if (device_.IsInStep(id)) must.insert(Status::kSequenceInStep);
+    CheckStatus(device_.TryRetain(id, retention), must, {Status::kTooManyRetentions});
+  }
+
+  void RetainPrompt() {
+    const TokenList prompt = prompts_.Next();
+    const std::string name = RandomName();
+    const Retention retention = RandomRetention();
+    LogCall("Retain prompt ", name, ' ', test::Show(prompt), ' ', Show(retention));
+    device_.RetainPrompt(prompt, retention, name);
+  }
+
+  void ExpectReuse() {
+    const TokenList prompt = prompts_.Next();
+    const std::string name = RandomName();
+    const std::uint32_t reuse = RandomReuse();
+    LogCall("Expect reuse of ", name, ' ', test::Show(prompt), " in ", reuse);
+    device_.ExpectReuse(prompt, reuse, name);
+  }
+
+  void PassTime() {
+    now_ms_ += random_.Below(random_.OneIn(4) ? 2000 : 20);
+    LogCall("Time ", now_ms_);
+    device_.SetTime(now_ms_);
+  }
+
+  void Demote() {
+    const TokenList prompt = prompts_.Next();
+    const std::string name = RandomName();
+    LogCall("Demote ", name, ' ', test::Show(prompt));
+    const auto preempted = device_.TryDemote(prompt, name);
+    CheckStatus(preempted.status, {});
+    if (preempted.transfer != kNone) waiting_.push_back(preempted.transfer);
+  }
+
+  void Prefetch() {
+    const TokenList prompt = prompts_.Next();
+    const std::string name = RandomName();
+    LogCall("Prefetch ", name, ' ', test::Show(prompt));
+    Statuses must = AgainstSlots();
+    if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    if (device_.OpenSteps().size() >= config_.max_open_steps) {
+      must.insert(Status::kTooManyOpenSteps);
+    }
+    const auto scheduled = device_.TryPrefetch(prompt, name);
+    CheckStatus(scheduled.status, must, {Status::kOutOfBlocks, Status::kTooManyTransfers});
+    if (scheduled.status == Status::kOk) {
+      LogCall("  step ", scheduled.step, ", onboards ", device_.Onboards(scheduled.step).size());
+    }
   }
 
   // Nothing may be left held, and the whole device can be had again.
@@ -405,6 +505,7 @@ class Program {
   SimulatedDevice device_;
   RandomPrompts prompts_;
   std::vector<std::uint32_t> weights_;
+  std::uint64_t now_ms_ = 0;
   bool has_failures_ = false;
   bool has_counts_ = false;
   std::vector<TokenList> plans_;   // by sequence, what it was opened with
