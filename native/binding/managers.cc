@@ -98,7 +98,7 @@ Status GetStats(const Call& call) {
 
 // (manager): the digest as a bigint, or what is broken as a string.
 Napi::Value Validate(const Call& call) {
-  const Manager::Validation found = call.manager().manager->Validate();
+  const Manager::Validation found = call.manager_now().manager->Validate();
   if (found.broken != nullptr) return Napi::String::New(call.env(), found.broken);
   return Napi::BigInt::New(call.env(), found.digest);
 }
