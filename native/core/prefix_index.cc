@@ -418,8 +418,8 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
   return front_id;
 }
 
-// Whether nothing tells a run and its only child apart. What was asked for one of them alone, or
-// is known of it, keeps held runs apart as long as there are enough runs.
+// Whether nothing tells a run and its only child apart. What was asked for one of them alone, what
+// is known of it, or where it stood before it was held keeps runs apart, unless runs are short.
 bool PrefixIndex::CanMerge(RunId id, bool is_needed) const {
   const Run& run = runs_[id];
   if (run.parent == kNone || run.holders > 0 || run.child == kNone || run.hidden > 0) return false;
@@ -435,9 +435,16 @@ bool PrefixIndex::CanMerge(RunId id, bool is_needed) const {
                      (child.flags & kRunTimed) == 0 &&
                      uses_[id].priority == uses_[run.child].priority;
   if (!alike && !is_needed) return false;
-  if (run.list == kNoList) return IsHeld(id);
-  // Neighbours in the list, and nothing that is held now could come back between them.
-  return (run.flags & kRunAside) == 0 && child.next == id && run.stamp <= child.stamp + kRunBlocks;
+  // Nothing could come back between them.
+  const bool adjacent = run.stamp <= child.stamp + kRunBlocks;
+  if (run.list == kNoList) {
+    const bool stood_together = run.stamp != kUsedSince && child.stamp != kUsedSince && adjacent &&
+                                uses_[id].queue == uses_[run.child].queue &&
+                                uses_[id].level == uses_[run.child].level;
+    const bool lost_their_places = run.stamp == kUsedSince && child.stamp == kUsedSince;
+    return IsHeld(id) && (stood_together || lost_their_places || is_needed);
+  }
+  return (run.flags & kRunAside) == 0 && child.next == id && adjacent;
 }
 
 void PrefixIndex::TryMerge(RunId id, bool is_needed) {
@@ -465,13 +472,13 @@ void PrefixIndex::TryMerge(RunId id, bool is_needed) {
   FreeRun(id);
 }
 
-void PrefixIndex::Compact() {
+void PrefixIndex::Compact(bool is_needed) {
   bool merged = true;
   while (merged) {
     merged = false;
     for (RunId id = 0; id < fresh_run_; ++id) {
-      if (!CanMerge(id, true)) continue;
-      TryMerge(id, true);
+      if (!CanMerge(id, is_needed)) continue;
+      TryMerge(id, is_needed);
       merged = true;
     }
   }

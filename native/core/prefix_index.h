@@ -116,7 +116,7 @@ class PrefixIndex {
   // nothing that must. O(1).
   void TryMerge(RunId run, bool is_needed = false);
   // Does so everywhere. O(runs): for when no run is left.
-  void Compact();
+  void Compact(bool is_needed);
 
   void Acquire(RunId run, HoldKind kind);
   // Gives a hold back. Runs that nobody holds any more become the most recently used, deepest

@@ -91,7 +91,6 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   while (steps[slot].state != StepState::kFree) slot++;
   Step& step = steps[slot];
   ResetStep(slot);
-  step.state = StepState::kPlanned;
   plan_status = Status::kOutOfBlocks;
 
   // Committing must not fail for want of a run.
@@ -104,10 +103,8 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   }
   const auto runs = 4 * count + 3 * ranges +
                     static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
-  if (!EnsureRuns(runs)) {
-    step.state = StepState::kFree;
-    return {Status::kIndexFull, {}, {}};
-  }
+  if (!EnsureRuns(runs)) return {Status::kIndexFull, {}, {}};
+  step.state = StepState::kPlanned;
   step.reserved_runs = runs;
   reserved_runs += runs;
 

@@ -33,7 +33,7 @@ struct StepEntry {
   std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
-  std::uint64_t old_stamp = kNoStamp;  // of the run of one block that it took over
+  std::uint64_t old_stamp = kNoStamp;            // of the run of one block that it took over
   std::uint8_t old_priority = kDefaultPriority;  // and of what was asked for it
   std::uint32_t old_life = 0;
   std::uint32_t old_length = 0;
