@@ -48,6 +48,8 @@ class Adaptive final : public EvictionPolicy {
     turn_ = turn;
     late_ = IsLate(reuse) ? kGapClasses : 0;
     class_ = static_cast<std::uint8_t>(ClassOf(turn.gap) + late_);
+    // Several samples of one prompt are one turn: the last.
+    if (const TurnNumber same = turns_.Find(mark); same != kNoTurn) turns_.At(same).waits = false;
     number_ = turns_.Add({.time = now_,
                           .blocks = blocks,
                           .gap = turn.gap,

@@ -64,7 +64,7 @@ function newManager(setup: ManagerSetup): KvCacheManager {
     blockSize: setup.blockSize,
     device: { blocks: setup.deviceBlocks },
     ...(hostBlocks > 0 ? { host: { blocks: hostBlocks } } : {}),
-    // A request, and a fork of it.
+    // A request, and what brings a part of it back.
     maxSequences: 2,
     maxBatchSequences: 1,
     // And the token that is never computed.

@@ -2,7 +2,7 @@
  * Replays a trace through a manager, one request after the other: the prompt is opened, what it does not
  * find is scheduled and committed, then the blocks of its output, then it is closed.
  */
-import type { Batch, KvCacheManager, Sequence } from '../../index.js';
+import type { Batch, KvCacheManager, OutOfBlocks, Sequence, Step } from '../../index.js';
 import { endRequest, makeManager, type Hint, type HostMode, type Policy } from './manager.js';
 import { ChainTokens } from './tokens.js';
 import { Pauses } from './pauses.js';
@@ -92,7 +92,7 @@ class ReplayRun {
     const prompt = this.#tokens.prompt(input);
     const sequence = this.#manager.open(prompt);
     const found = sequence.cachedTokens;
-    if (this.#setup.hostBlocks > 0) this.#bringBack(sequence, prompt);
+    if (this.#setup.hostBlocks > 0) this.#bringBack(prompt);
     this.#hitBlocks += found / this.#blockSize;
     this.#hitTokens += Math.min(found, inputTokens[request]!);
     this.#tokens.write(this.#requests, request, input, chain);
@@ -114,19 +114,13 @@ class ReplayRun {
     };
   }
 
-  /**
-   * Brings what the sequence holds on the host to the device, in pieces: a fork that ends with a piece needs
-   * all up to there, and computes no more than the piece's last token, which it has already.
-   */
-  #bringBack(sequence: Sequence, prompt: Uint32Array): void {
+  /** Brings what an open sequence holds on the host to the device, in pieces. */
+  #bringBack(prompt: Uint32Array): void {
     const { device, host } = this.#manager.lookup(prompt);
     const end = device + host;
     const piece = PIECE_BLOCKS * this.#blockSize;
     for (let from = device; from < end; from += piece) {
-      const last = Math.min(end, from + piece) - 1;
-      const fork = sequence.fork(last);
-      this.#step(fork, prompt.subarray(last, last + 1));
-      fork.close();
+      this.#commit(this.#manager.prefetch(prompt.subarray(0, Math.min(end, from + piece))));
     }
   }
 
@@ -140,7 +134,10 @@ class ReplayRun {
   #step(sequence: Sequence, tokens: Uint32Array): void {
     this.#batch.clear();
     this.#batch.add(sequence, tokens);
-    const step = this.#manager.schedule(this.#batch);
+    this.#commit(this.#manager.schedule(this.#batch));
+  }
+
+  #commit(step: Step | OutOfBlocks): void {
     if (!step.ok) throw new Error(`${step.needed} blocks needed, ${step.free} free`);
     step.commit();
   }
