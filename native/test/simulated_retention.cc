@@ -65,6 +65,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TryPrefetch(const TokenList& tokens,
                                                         std::string_view name_space) {
   const Manager::LookupResult hit = Lookup(tokens, name_space);
   const std::uint64_t before = Digest();
+  const bool is_on_device = IsHostEmpty();
   const Manager::ScheduleResult result = manager_->Prefetch(tokens, name_space);
   if (result.status != Status::kOk) {
     return {Failed(result.status, before), kNone, result.shortage};
@@ -77,7 +78,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TryPrefetch(const TokenList& tokens,
   sequence.handle.slot = StepWordAt(step, layout_.step_rows);
   sequence.name_space = name_space;
   sequence.is_closed = sequence.prefetches = true;
-  sequence.was_on_host = hit.host_tokens > 0;
+  sequence.was_on_host = !is_on_device;
   const std::size_t found =
       std::min<std::size_t>(hit.device_tokens + hit.host_tokens, tokens.size() - 1);
   const auto id = static_cast<SequenceId>(sequences_.size() - 1);
