@@ -7,6 +7,7 @@
 #include <cassert>
 #include <memory>
 
+#include "quotas.h"
 #include "types.h"
 #include "zeroed.h"
 
@@ -39,13 +40,17 @@ class BlockPool {
   std::uint32_t device_free() const { return device_.free; }
   std::uint32_t host_free() const { return host_.free; }
 
+  // From now on, counts whose blocks are taken and given back; null: no more.
+  void CountIn(Quotas* quotas) { quotas_ = quotas; }
+
   // Returns a private block; requires that one is free. Last in, first out: a warm block comes
   // first.
-  BlockId TakeDevice() { return Take(device_); }
-  BlockId TakeHost() { return Take(host_); }
+  BlockId TakeDevice(PartitionId owner) { return Take(device_, owner); }
+  BlockId TakeHost(PartitionId owner) { return Take(host_, owner); }
 
   void Give(BlockId block) {
     assert(states_[block] != BlockState::kFree);
+    if (quotas_ != nullptr) quotas_->Gave(block);
     Tier& tier = IsHost(block) ? host_ : device_;
     states_[block] = BlockState::kFree;
     copies_[block] = 0;
@@ -87,7 +92,7 @@ class BlockPool {
     std::uint32_t free;
   };
 
-  BlockId Take(Tier& tier) {
+  BlockId Take(Tier& tier, PartitionId owner) {
     assert(tier.free > 0);
     tier.free--;
     BlockId block = tier.head;
@@ -98,11 +103,13 @@ class BlockPool {
       if (tier.head != kNone) __builtin_prefetch(&links_[tier.head]);  // for the next one
     }
     states_[block] = BlockState::kPrivate;
+    if (quotas_ != nullptr) quotas_->Took(block, owner);
     return block;
   }
 
   Tier device_;
   Tier host_;
+  Quotas* quotas_ = nullptr;           // of the first group, where there are any
   ZeroedArray<std::uint32_t> links_;   // free: the next free block; indexed: the run
   ZeroedArray<std::uint32_t> copies_;  // one more than the id, so that zeroed memory says kNone
   ZeroedArray<BlockState> states_;

@@ -36,43 +36,47 @@ std::uint64_t Manager::State::PushClaim(RunId run, std::uint32_t slot, bool host
   for (std::uint32_t group = 0; group < groups; ++group) {
     ClaimSet(number)[group] = index.block(run, entry, group);
   }
+  if (quotas.any()) quotas.Claim(ClaimSet(number)[0]);
   index.SetHidden(run, index.run(run).hidden + 1u);
   if (index.Visible(run) == 0) index.Unlist(run);
   return number;
 }
 
-bool Manager::State::ClaimTargetSet(std::uint32_t slot, BlockId* target, std::uint8_t& claimed) {
+bool Manager::State::ClaimTargetSet(std::uint32_t slot, PartitionId owner, BlockId* target,
+                                    std::uint8_t& claimed) {
+  if (pools[0].host_total() == 0) return false;
   const std::size_t planned = steps[slot].arrivals.size() / groups;
   if (planned >= config.max_step_transfers) return false;
-  bool enough = true;
+  const Reach reach = quotas.ReachOf(Tier::kHost, owner);
+  bool enough = reach == Reach::kAll;
   for (std::uint32_t group = 0; group < groups; ++group)
     enough = enough && pools[group].host_free() > 0;
   std::uint64_t number = 0;
   if (!enough) {
-    const RunId front = index.lists().Victim(Tier::kHost);
+    const RunId front = VictimFor(owner, reach, Tier::kHost, slot);
     if (front == kNone) return false;
     number = PushClaim(front, slot, true);
   }
   claimed = 0;
   for (std::uint32_t group = 0; group < groups; ++group) {
-    if (pools[group].host_free() > 0) {
-      target[group] = pools[group].TakeHost();
+    const bool takes_own = reach == Reach::kOwn && group == 0;
+    if (pools[group].host_free() > 0 && !takes_own) {
+      target[group] = pools[group].TakeHost(owner);
       pools[group].set_state(target[group], BlockState::kArriving);
     } else {
-      target[group] = ClaimSet(number)[group];
+      target[group] = UseClaim(number, group, owner) & ~kFromClaim;
       claimed = static_cast<std::uint8_t>(claimed | 1u << group);
-      ClaimAt(number).used_groups = claimed;
     }
   }
   return true;
 }
 
-bool Manager::State::ClaimDevice(std::uint32_t slot) {
-  const RunId front = index.lists().Victim(Tier::kDevice);
+bool Manager::State::ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach) {
+  const RunId front = VictimFor(whom, reach, Tier::kDevice, slot);
   if (front == kNone) return false;
   BlockId target[kMaxGroups];
   std::uint8_t target_claimed = 0;
-  const bool offloads = ClaimTargetSet(slot, target, target_claimed);
+  const bool offloads = ClaimTargetSet(slot, PartitionOf(front), target, target_claimed);
   const std::uint64_t number = PushClaim(front, slot, false);
   Claim& claim = ClaimAt(number);
   claim.offloads = offloads;
@@ -88,11 +92,12 @@ bool Manager::State::ClaimDevice(std::uint32_t slot) {
 }
 
 // Takes over a claim that an aborted step left behind.
-bool Manager::State::AdoptClaim(std::uint32_t slot) {
+bool Manager::State::AdoptClaim(std::uint32_t slot, PartitionId whom, Reach reach) {
   if (orphans == 0) return false;
   for (std::uint64_t number = claim_front; number < claim_back; ++number) {
     Claim& claim = ClaimAt(number);
     if (claim.step != kNone || claim.host) continue;
+    if (reach == Reach::kOwn && quotas.owner(ClaimSet(number)[0]) != whom) continue;
     claim.step = slot;
     orphans--;
     for (std::uint32_t group = 0; group < groups; ++group) spare_claims[group].push_back(number);
@@ -101,24 +106,34 @@ bool Manager::State::AdoptClaim(std::uint32_t slot) {
   return false;
 }
 
-bool Manager::State::TakeSet(std::uint32_t slot, BlockId* set) {
-  for (std::uint32_t group = 0; group < groups; ++group) {
+bool Manager::State::TakeSet(std::uint32_t slot, PartitionId whom, BlockId* set) {
+  // Only blocks of the first group count.
+  const std::uint32_t first = quotas.IsFull(Tier::kDevice, whom) ? 1 : 0;
+  if (first > 0 && !TakeOwn(slot, whom, set[0])) return false;
+  for (std::uint32_t group = first; group < groups; ++group) {
     while (pools[group].device_free() == 0 && spare_claims[group].empty()) {
-      if (!AdoptClaim(slot) && !ClaimDevice(slot)) return false;
+      if (!AdoptClaim(slot, whom, Reach::kAll) && !ClaimDevice(slot, whom, Reach::kAll))
+        return false;
     }
   }
-  for (std::uint32_t group = 0; group < groups; ++group) {
+  for (std::uint32_t group = first; group < groups; ++group) {
     if (pools[group].device_free() > 0) {
-      set[group] = pools[group].TakeDevice();
+      set[group] = pools[group].TakeDevice(whom);
       continue;
     }
     const std::uint64_t number = spare_claims[group].back();
     spare_claims[group].pop_back();
-    Claim& claim = ClaimAt(number);
-    claim.used_groups = static_cast<std::uint8_t>(claim.used_groups | 1u << group);
-    set[group] = ClaimSet(number)[group] | kFromClaim;
+    set[group] = UseClaim(number, group, whom);
   }
   return true;
+}
+
+void Manager::State::UnuseClaim(std::uint64_t number) {
+  Claim& claim = ClaimAt(number);
+  if (quotas.any() && (claim.used_groups & 1u) != 0) {
+    quotas.Unuse(ClaimSet(number)[0], claim.user);
+  }
+  claim.used_groups = 0;
 }
 
 // The host blocks that a claim was to move to, but for those that a claim of their own gives back.
@@ -135,6 +150,8 @@ void Manager::State::UnclaimBack() {
   const Claim& claim = ClaimAt(number);
   if (claim.step == kNone) orphans--;
   GiveTargets(number);
+  UnuseClaim(number);
+  if (quotas.any()) quotas.Unclaim(ClaimSet(number)[0]);
   if (claim.run == kNone) {
     GiveSet(ClaimSet(number));
     return;
@@ -158,7 +175,7 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
     orphans++;
     claim.offloads = false;
     claim.target_claimed = 0;
-    claim.used_groups = 0;
+    UnuseClaim(number);
   }
 }
 
@@ -166,6 +183,14 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
 void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
   const Claim& claim = ClaimAt(number);
   if (claim.step == kNone) orphans--;
+  if (quotas.any()) {
+    const BlockId block = ClaimSet(number)[0];
+    if ((claim.used_groups & 1u) != 0) {
+      quotas.HandOver(block, claim.user);
+    } else {
+      quotas.Unclaim(block);
+    }
+  }
   for (std::uint32_t group = 0; group < groups; ++group) {
     const BlockId block = ClaimSet(number)[group];
     if ((claim.used_groups >> group & 1u) == 0) {
@@ -351,39 +376,45 @@ void Manager::State::DropLeaf(RunId id) {
   index.RemoveRun(id);
 }
 
-// Makes sure that `count` runs are free beside those that open steps have reserved.
+// Makes sure that `count` runs are free beside those that open steps have reserved. What quotas
+// keep is spared as long as anything else helps.
 bool Manager::State::EnsureRuns(std::uint32_t count) {
   count += reserved_runs;
-  const auto leaf = [&](RunId run) {
-    return run != kNone && index.run(run).hidden == 0 && index.run(run).child == kNone;
-  };
   while (index.free_runs() < count) {
-    RunId victim = index.lists().Victim(Tier::kDevice);
-    if (!leaf(victim)) victim = index.lists().Victim(Tier::kHost);
-    if (!leaf(victim)) {
+    RunId victim = LeafToDrop(true);
+    if (victim == kNone) {
       // Runs that were held when a step was planned may have to go back to where they stood.
       const bool is_step = std::any_of(steps.begin(), steps.end(), [](const Step& step) {
         return step.state != StepState::kFree;
       });
       index.Compact(!is_step);
-      return index.free_runs() >= count;
+      if (index.free_runs() >= count) return true;
+      victim = LeafToDrop(false);
     }
+    if (victim == kNone) return false;
     for (std::uint32_t left = index.run(victim).length; left > 0; --left) DropLastEntry(victim);
   }
   return true;
 }
 
-std::uint32_t Manager::State::HostRoom(std::uint32_t group) const {
+std::uint32_t Manager::State::HostRoom(PartitionId whom, std::uint32_t group) const {
+  const std::uint32_t free = pools[group].host_free();
   for (std::uint64_t number = claim_front; number < claim_back; ++number) {
-    if (ClaimAt(number).host) return pools[group].host_free();
+    if (ClaimAt(number).host) return std::min(free, quotas.Headroom(Tier::kHost, whom));
   }
-  return pools[group].host_free() + index.lists().CachedBlocks(Tier::kHost);
+  return RoomFor(whom, Tier::kHost, free, 0);
 }
 
-void Manager::State::TakeHostNow(BlockId* set) {
+void Manager::State::TakeHostNow(PartitionId whom, BlockId* set) {
+  const auto make_room = [&](Reach reach) {
+    DropLastEntry(VictimFor(whom, reach, Tier::kHost, kNone));
+  };
+  if (quotas.IsFull(Tier::kHost, whom)) make_room(Reach::kOwn);
+  for (const BlockPool& pool : pools) {
+    while (pool.host_free() == 0) make_room(Reach::kAll);
+  }
   for (std::uint32_t group = 0; group < groups; ++group) {
-    while (pools[group].host_free() == 0) DropLastEntry(index.lists().Victim(Tier::kHost));
-    set[group] = pools[group].TakeHost();
+    set[group] = pools[group].TakeHost(whom);
     pools[group].set_state(set[group], BlockState::kArriving);
   }
 }

@@ -48,7 +48,9 @@ class Arc final : public EvictionPolicy {
   RunId Choose(Tier, std::span<const Candidate> candidates) override {
     const Candidate* fronts[2] = {};
     for (const Candidate& each : candidates) {
-      if (each.is_front) fronts[each.queue] = &each;
+      if (!each.is_front) continue;
+      const Candidate*& front = fronts[each.queue];
+      if (front == nullptr || each.stamp < front->stamp) front = &each;
     }
     if (fronts[kAgain] == nullptr) return fronts[kOnce]->run;
     if (fronts[kOnce] == nullptr) return fronts[kAgain]->run;

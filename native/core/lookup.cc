@@ -81,9 +81,10 @@ Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_vi
   }
   std::uint64_t now = kNone;
   std::uint64_t after = kNone;
+  const PartitionId whom = quotas.Find(name);
   for (const BlockPool& pool : pools) {
-    const std::uint64_t free = pool.device_free();
-    const std::uint64_t all = free + index.lists().CachedBlocks(Tier::kDevice) - unheld;
+    const std::uint64_t all = RoomFor(whom, Tier::kDevice, pool.device_free(), unheld);
+    const std::uint64_t free = std::min(pool.device_free(), quotas.Headroom(Tier::kDevice, whom));
     now = std::min(now, free - std::min<std::uint64_t>(free, onboards));
     after = std::min(after, all - std::min<std::uint64_t>(all, onboards));
   }

@@ -61,6 +61,8 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
   for (const GroupConfig& group : config.groups) {
     bytes += (std::uint64_t{group.device_blocks} + group.host_blocks) * BlockPool::BytesPerBlock();
   }
+  bytes += (std::uint64_t{config.groups[0].device_blocks} + config.groups[0].host_blocks) *
+           Quotas::BytesPerBlock();
   bytes += config.max_open_steps * (ClaimsPerStep(config) * (sizeof(Claim) + 2 * set) +
                                     SetsPerStep(config) * (6 * set + sizeof(Onboard)) +
                                     config.max_batch_sequences * sizeof(StepEntry) +
@@ -77,6 +79,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       row_cells(c.max_blocks_per_sequence()),
       layout(SharedLayout::For(c)),
       shared(memory),
+      quotas(c.groups[0].device_blocks, c.groups[0].host_blocks),
       pools([&] {
         std::vector<BlockPool> made;
         for (const GroupConfig& group : c.groups)
@@ -446,6 +449,12 @@ Manager::PreemptResult Manager::Demote(Tokens tokens, std::string_view name) {
 }
 Manager::ScheduleResult Manager::Prefetch(Tokens tokens, std::string_view name) {
   return state_->Prefetch(tokens, name);
+}
+Status Manager::SetQuota(std::string_view name, const Quota& quota) {
+  return state_->SetQuota(name, quota);
+}
+Usage Manager::GetUsage(std::string_view name) const {
+  return state_->GetUsage(name);
 }
 void Manager::SetTime(std::uint64_t now_ms) {
   state_->index.SetTime(now_ms);

@@ -86,6 +86,15 @@ class Manager {
   // life ends.
   void SetTime(std::uint64_t now_ms);
 
+  // Quotas. A namespace may occupy up to `max` blocks of a tier, whatever they are for; to have
+  // more, it gives up what it has cached itself. What it has cached is not evicted for the sake of
+  // others while it occupies no more than `min`. A quota stays with the name until another is set;
+  // one without limits is none. O(log quotas), and where the namespace has blocks and its first
+  // quota comes, or its last goes, O(sequences + runs * log runs).
+  Status SetQuota(std::string_view name_space, const Quota& quota);
+  // Of a namespace with a quota; zeros of any other. O(log quotas).
+  Usage GetUsage(std::string_view name_space) const;
+
   // Steps. The batch stands in shared memory: `entries` records, and their ids end to end.
   ScheduleResult Schedule(std::uint32_t entries);
   // A step with no token, that brings what is cached of a prompt to the device. O(blocks).

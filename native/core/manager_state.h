@@ -1,6 +1,6 @@
 // What a manager is made of. The rooms that work on it: sequences in manager.cc, plans in
-// schedule.cc, how plans end in commit.cc, claims and evictions in eviction.cc, swap-outs in
-// transfer.cc, the oracle in validate.cc.
+// schedule.cc, how plans end in commit.cc, claims and evictions in eviction.cc, whom they serve in
+// quotas.cc, swap-outs in transfer.cc, the oracle in validate.cc.
 #pragma once
 
 #include <map>
@@ -11,6 +11,7 @@
 #include "block_pool.h"
 #include "manager.h"
 #include "prefix_index.h"
+#include "quotas.h"
 #include "sequences.h"
 #include "shared_memory.h"
 #include "steps.h"
@@ -114,13 +115,31 @@ struct Manager::State {
   Claim& ClaimAt(std::uint64_t number) { return claims[number % claims.size()]; }
   const Claim& ClaimAt(std::uint64_t number) const { return claims[number % claims.size()]; }
   BlockId* ClaimSet(std::uint64_t number) { return &claim_sets[number % claims.size() * groups]; }
+  const BlockId* ClaimSet(std::uint64_t number) const {
+    return &claim_sets[number % claims.size() * groups];
+  }
   BlockId* ClaimTarget(std::uint64_t number) {
     return &claim_targets[number % claims.size() * groups];
   }
-  bool AdoptClaim(std::uint32_t slot);
-  bool TakeSet(std::uint32_t slot, BlockId* set);
-  bool ClaimDevice(std::uint32_t slot);
-  bool ClaimTargetSet(std::uint32_t slot, BlockId* target, std::uint8_t& claimed);
+  const BlockId* ClaimTarget(std::uint64_t number) const {
+    return &claim_targets[number % claims.size() * groups];
+  }
+  bool AdoptClaim(std::uint32_t slot, PartitionId whom, Reach reach);
+  bool TakeSet(std::uint32_t slot, PartitionId whom, BlockId* set);
+  bool ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach);
+  bool ClaimTargetSet(std::uint32_t slot, PartitionId owner, BlockId* target,
+                      std::uint8_t& claimed);
+  BlockId UseClaim(std::uint64_t number, std::uint32_t group, PartitionId user) {
+    Claim& claim = ClaimAt(number);
+    claim.used_groups = static_cast<std::uint8_t>(claim.used_groups | 1u << group);
+    const BlockId block = ClaimSet(number)[group];
+    if (group == 0 && quotas.any()) {
+      claim.user = user;
+      quotas.Use(block, user);
+    }
+    return block | kFromClaim;
+  }
+  void UnuseClaim(std::uint64_t number);
   std::uint64_t PushClaim(RunId run, std::uint32_t slot, bool host);
   void GiveTargets(std::uint64_t number);
   void UnclaimBack();
@@ -138,11 +157,38 @@ struct Manager::State {
   void DropSubtree(RunId run);
   void DropLeaf(RunId run);
   bool EnsureRuns(std::uint32_t count);
-  std::uint32_t HostRoom(std::uint32_t group) const;
-  void TakeHostNow(BlockId* set);
+  std::uint32_t HostRoom(PartitionId whom, std::uint32_t group) const;
+  void TakeHostNow(PartitionId whom, BlockId* set);
   void GiveSet(const BlockId* set);
   void GiveLater(std::uint32_t group, BlockId block);
   void GiveSetLater(const BlockId* set);
+
+  // --- Quotas (quotas.cc) ---
+  Status SetQuota(std::string_view name, const Quota& quota);
+  Usage GetUsage(std::string_view name) const;
+  PartitionId PartitionOf(RunId run) const {
+    return quotas.any() ? index.lists().partition(run) : PartitionId{0};
+  }
+  bool IsInUse(std::string_view name, const std::vector<RunId>& runs) const;
+  void AddPartition(std::string_view name, std::vector<RunId>& runs);
+  void RemovePartition(std::string_view name, std::vector<RunId>& runs);
+  bool FitsPools(const Quota& quota, PartitionId partition) const;
+  std::vector<RunId> RunsOf(std::string_view name) const;
+  void BeginCounting();
+  void MoveRuns(std::vector<RunId>& runs, PartitionId to);
+  void MoveTails(PartitionId of, PartitionId to);
+  // The run whose last visible entry may be evicted next for the sake of a partition, or kNone.
+  // `slot`: of the step that would evict it, if any. O(quotas).
+  RunId VictimFor(PartitionId whom, Reach reach, Tier tier, std::uint32_t slot) {
+    return quotas.any() ? VictimAmong(whom, reach, tier, slot) : index.lists().Victim(tier);
+  }
+  RunId VictimAmong(PartitionId whom, Reach reach, Tier tier, std::uint32_t slot);
+  bool LosesKept(PartitionId owner, RunId victim, std::uint32_t slot);
+  RunId LeafToDrop(bool spares);
+  bool TakeOwn(std::uint32_t slot, PartitionId whom, BlockId& block);
+  std::uint32_t InFlightOf(PartitionId whom) const;
+  std::uint32_t EvictableFor(PartitionId whom, Tier tier) const;
+  std::uint32_t RoomFor(PartitionId whom, Tier tier, std::uint32_t free, std::uint32_t held) const;
 
   // --- Plans (schedule.cc) ---
   ScheduleResult Schedule(std::uint32_t count);
@@ -171,7 +217,9 @@ struct Manager::State {
   BlockId OnDevice(std::uint32_t group, BlockId block) const {
     return pools[group].IsHost(block) ? pools[group].copy(block) : block;
   }
-  Shortage ShortageOf(std::uint32_t count) const;
+  Shortage ShortageOf(std::uint32_t count, PartitionId whom) const;
+  std::uint32_t BlocksFor(SequenceId id, std::uint32_t tokens) const;
+  std::uint32_t InFlightDevice() const;
 
   // --- How plans end (commit.cc) ---
   Status BeginExecute(StepHandle handle);
@@ -240,6 +288,7 @@ struct Manager::State {
   const std::uint32_t row_cells;  // of a row of a block table
   const SharedLayout layout;
   std::uint32_t* const shared;
+  Quotas quotas;
   std::vector<BlockPool> pools;
   PrefixIndex index;
 

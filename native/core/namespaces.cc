@@ -17,6 +17,7 @@ RunId Manager::State::MakeRoot(std::string_view name) {
   if (!EnsureRuns(1)) return kNone;
   const auto place = roots.emplace(std::string(name), kNone).first;
   const RunId root = index.AddRoot();
+  if (quotas.any()) index.lists().set_partition(root, quotas.Find(name));
   try {
     root_names.emplace(root, place->first);
   } catch (...) {

@@ -108,7 +108,7 @@ bool Manager::State::OnboardSet(std::uint32_t slot, const BlockId* host, TailId 
     return false;
   }
   BlockId set[kMaxGroups];
-  if (!TakeSet(slot, set)) return false;
+  if (!TakeSet(slot, quotas.owner(host[0]), set)) return false;
   step.onboards.push_back({static_cast<std::uint32_t>(step.sets.size() / groups), tail, swapped});
   for (std::uint32_t group = 0; group < groups; ++group) {
     step.sets.push_back(set[group]);

@@ -43,12 +43,14 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, st
       free_runs_(run_capacity_),
       free_slots_(slot_capacity_),
       secret_(secret),
-      lists_(runs_.get(), uses_.get(), *policy_),
+      lists_(runs_.get(), uses_.get(), *policy_, run_capacity_),
       expiry_(run_capacity_) {}
 
 std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
-  return RunCapacity(config) * (sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + lanes) +
+  const std::uint64_t run =
+      sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + RunLists::BytesPerRun() + lanes;
+  return RunCapacity(config) * run +
          std::uint64_t{EntryCapacity(config)} * config.block_size * sizeof(Token);
 }
 
@@ -70,6 +72,7 @@ RunId PrefixIndex::NewRun() {
 }
 
 void PrefixIndex::FreeRun(RunId run) {
+  if (lists_.is_divided()) lists_.set_partition(run, 0);
   runs_[run] = Run{};
   runs_[run].next = free_run_;
   free_run_ = run;
@@ -135,6 +138,7 @@ RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* se
   run.depth = above.depth + above.length;
   run.length = 1;
   run.flags = above.flags & kRunDetached;
+  if (lists_.is_divided()) lists_.set_partition(id, lists_.partition(parent));
   if (policy_->remembers()) uses_[id].fingerprint = FingerprintAfter(parent, above.length);
   WriteEntry(id, 0, tokens, set);
   if (above.child != kNone) above.flags |= kRunBranched;
@@ -384,6 +388,7 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
   front.length = static_cast<std::uint8_t>(count);
   front.flags = run.flags & static_cast<std::uint8_t>(~(kRunAside | kRunBranched));
   uses_[front_id] = uses_[id];
+  if (lists_.is_divided()) lists_.set_partition(front_id, lists_.partition(id));
   if ((run.flags & kRunTimed) != 0) {
     expiry_.set_life(front_id, expiry_.life(id));
     expiry_.set_time(front_id, expiry_.time(id));

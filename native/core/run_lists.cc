@@ -1,5 +1,6 @@
 #include "run_lists.h"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <utility>
@@ -17,33 +18,38 @@ std::int32_t VisibleOf(const Run& run) {
 
 void RunLists::Link(RunId id, RunId before) {
   Run& run = runs_[id];
-  List& list = lists_[run.list];
+  Lists& lists = ListsOf(run);
+  List& list = lists.of[run.list];
   run.prev = before;
   RunId& forward = before == kNone ? list.head : runs_[before].next;
   run.next = forward;
   forward = id;
   (run.next == kNone ? list.tail : runs_[run.next].prev) = id;
-  if (IsQueue(run.list)) FilledQueues(run.list) |= BitOf(run.list);
+  if (IsQueue(run.list)) FilledQueues(lists, run.list) |= BitOf(run.list);
 }
 
 void RunLists::Unlink(RunId id) {
   Run& run = runs_[id];
-  List& list = lists_[run.list];
+  Lists& lists = ListsOf(run);
+  List& list = lists.of[run.list];
   (run.prev == kNone ? list.head : runs_[run.prev].next) = run.next;
   (run.next == kNone ? list.tail : runs_[run.next].prev) = run.prev;
-  if (list.head == kNone && IsQueue(run.list)) FilledQueues(run.list) &= ~BitOf(run.list);
+  if (list.head == kNone && IsQueue(run.list)) FilledQueues(lists, run.list) &= ~BitOf(run.list);
 }
 
 RunId RunLists::PlaceByStamp(RunId id) const {
   const Run& run = runs_[id];
+  const PartitionId partition = ListedUnder(run);
   const auto precedes = [&](RunId other) { return runs_[other].stamp < run.stamp; };
   // From where it stood before, if that is still in the list; else from the front.
   RunId before = run.prev;
   if (before != kNone) {
     const Run& hint = runs_[before];
-    if (hint.list != run.list || (hint.flags & kRunAside) != 0 || !precedes(before)) before = kNone;
+    const bool stands =
+        hint.list == run.list && (hint.flags & kRunAside) == 0 && ListedUnder(hint) == partition;
+    if (!stands || !precedes(before)) before = kNone;
   }
-  RunId after = before == kNone ? lists_[run.list].head : runs_[before].next;
+  RunId after = before == kNone ? Front(run.list, partition) : runs_[before].next;
   for (; after != kNone && precedes(after); after = runs_[after].next) before = after;
   return before;
 }
@@ -54,15 +60,16 @@ void RunLists::Join(RunId id, ListId list, Entrance entrance) {
   Run& run = runs_[id];
   assert(run.list == kNoList && list != kNoList);
   run.list = list;
+  Lists& lists = ListsOf(run);
   if (entrance == Entrance::kRestored) {
-    chosen_[0] = chosen_[1] = kNone;  // it may come before who was chosen
+    lists.chosen[0] = lists.chosen[1] = kNone;  // it may come before who was chosen
     Link(id, PlaceByStamp(id));
   } else {
     clock_ += kRunBlocks;
     run.stamp = clock_;
-    Link(id, lists_[list].tail);
-    if (turn_begins_ && uses_[id].turn != 0 && entrance == Entrance::kUsed) {
-      recent_[next_recent_++ % kRecentTurns] = id;
+    Link(id, lists.of[list].tail);
+    if (turn_begins_ && uses_[id].turn != 0 && entrance == Entrance::kUsed && IsQueue(list)) {
+      lists.recent[lists.next_recent++ % kRecentTurns] = id;
       turn_begins_ = false;
     }
   }
@@ -99,62 +106,120 @@ void RunLists::SetAside(RunId id) {
 
 void RunLists::BringBack(RunId id) {
   runs_[id].flags &= static_cast<std::uint8_t>(~kRunAside);
-  chosen_[0] = chosen_[1] = kNone;
+  Lists& lists = ListsOf(runs_[id]);
+  lists.chosen[0] = lists.chosen[1] = kNone;
   Link(id, PlaceByStamp(id));
+}
+
+// --- Partitions ---
+
+void RunLists::Divide(std::uint32_t partitions) {
+  lists_.resize(partitions);
+  is_divided_ = partitions > 1;
+}
+
+void RunLists::MoveTo(PartitionId partition, std::vector<RunId>& runs) {
+  std::sort(runs.begin(), runs.end(),
+            [&](RunId a, RunId b) { return runs_[a].stamp < runs_[b].stamp; });
+  RunId last[kLists];  // that was put into a list: the next one stands behind it
+  std::fill_n(last, kLists, kNone);
+  for (const RunId id : runs) {
+    Run& run = runs_[id];
+    if (!IsQueue(run.list)) {
+      partitions_[id] = partition;
+      continue;
+    }
+    const bool is_aside = (run.flags & kRunAside) != 0;
+    CountBlocks(run, -VisibleOf(run));
+    if (!is_aside) Unlink(id);
+    partitions_[id] = partition;
+    CountBlocks(run, VisibleOf(run));
+    if (is_aside) continue;
+    run.prev = last[run.list];
+    Link(id, PlaceByStamp(id));
+    last[run.list] = id;
+  }
+  for (Lists& lists : lists_) {
+    std::fill_n(lists.recent, kRecentTurns, kNone);
+    std::fill_n(lists.chosen, kTiers, kNone);
+  }
+}
+
+std::uint32_t RunLists::CachedBlocks(Tier tier) const {
+  std::uint32_t blocks = 0;
+  for (const Lists& lists : lists_) blocks += lists.cached[static_cast<std::size_t>(tier)];
+  return blocks;
 }
 
 // --- Who is next ---
 
-std::uint8_t RunLists::LowestLevel(Tier tier) const {
-  return static_cast<std::uint8_t>(std::countr_zero(filled_[static_cast<std::size_t>(tier)]) /
+std::uint8_t RunLists::LowestLevel(const Lists& lists, Tier tier) {
+  return static_cast<std::uint8_t>(std::countr_zero(lists.filled[static_cast<std::size_t>(tier)]) /
                                    kQueues);
 }
 
-RunId RunLists::Victim(Tier tier) {
+RunId RunLists::Victim(Tier tier, PartitionId partition) {
+  Lists& lists = lists_[partition];
   const auto number = static_cast<std::size_t>(tier);
-  while (filled_[number] != 0) {
-    const std::uint8_t level = LowestLevel(tier);
-    RunId& chosen = chosen_[number];
-    if (chosen == kNone || uses_[chosen].level != level) chosen = Choose(tier, level);
+  while (lists.filled[number] != 0) {
+    const std::uint8_t level = LowestLevel(lists, tier);
+    RunId& chosen = lists.chosen[number];
+    if (chosen == kNone || uses_[chosen].level != level) chosen = Choose(lists, tier, level);
     if (IsLeaf(chosen, tier)) return chosen;
     SetAside(std::exchange(chosen, kNone));
   }
   return kNone;
 }
 
-RunId RunLists::Choose(Tier tier, std::uint8_t level) {
+EvictionPolicy::Candidate RunLists::CandidateOf(RunId id, Tier tier, bool is_front) const {
+  const RunUse& use = uses_[id];
+  return {id, use.queue, is_front, runs_[id].stamp,
+          BlocksIn(QueueList(tier, use.level, use.queue))};
+}
+
+RunId RunLists::Choose(const Lists& lists, Tier tier, std::uint8_t level) {
   const auto queues =
-      static_cast<std::uint8_t>(filled_[static_cast<std::size_t>(tier)] >> (level * kQueues));
-  const List* lists = &lists_[QueueList(tier, level, 0)];
+      static_cast<std::uint8_t>(lists.filled[static_cast<std::size_t>(tier)] >> (level * kQueues));
+  const List* first = &lists.of[QueueList(tier, level, 0)];
   EvictionPolicy::Candidate candidates[kQueues + kRecentTurns];
   std::size_t count = 0;
-  const auto add = [&](RunId id, bool is_front) {
-    const std::uint8_t queue = uses_[id].queue;
-    candidates[count++] = {id, queue, is_front, runs_[id].stamp, lists[queue].blocks};
-  };
   for (unsigned left = queues; left != 0; left &= left - 1) {
-    const RunId front = lists[std::countr_zero(left)].head;
+    const RunId front = first[std::countr_zero(left)].head;
     if (!IsLeaf(front, tier)) return front;
-    add(front, true);
+    candidates[count++] = CandidateOf(front, tier, true);
   }
-  for (const RunId id : recent_) {
+  for (const RunId id : lists.recent) {
     if (id == kNone || uses_[id].level != level || !IsLeaf(id, tier)) continue;
-    if (((runs_[id].flags & kRunHost) != 0) == (tier == Tier::kHost)) add(id, false);
+    const bool is_host = (runs_[id].flags & kRunHost) != 0;
+    if (is_host == (tier == Tier::kHost)) candidates[count++] = CandidateOf(id, tier, false);
   }
   if (count == 1) return candidates[0].run;
   return policy_.Choose(tier, {candidates, count});
 }
 
+RunId RunLists::FirstOf(Tier tier, std::span<const RunId> victims) {
+  EvictionPolicy::Candidate candidates[kMaxQuotas + 1];
+  std::size_t count = 0;
+  for (const RunId id : victims) {
+    if (count > 0 && uses_[id].level > uses_[candidates[0].run].level) continue;
+    if (count > 0 && uses_[id].level < uses_[candidates[0].run].level) count = 0;
+    candidates[count++] = CandidateOf(id, tier, true);
+  }
+  if (count <= 1) return count == 0 ? kNone : candidates[0].run;
+  return policy_.Choose(tier, {candidates, count});
+}
+
 // What stands above in the same turn is its end now.
 void RunLists::ForgetRecent(RunId id) {
-  for (RunId& recent : recent_) {
+  Lists& lists = lists_[is_divided_ ? partitions_[id] : 0];
+  for (RunId& recent : lists.recent) {
     if (recent != id) continue;
     const RunId above = runs_[id].parent;
     const bool is_same_turn =
         above != kNone && IsQueue(runs_[above].list) && uses_[above].turn == uses_[id].turn;
     recent = is_same_turn ? above : kNone;
   }
-  for (RunId& chosen : chosen_) {
+  for (RunId& chosen : lists.chosen) {
     if (chosen == id) chosen = kNone;
   }
 }

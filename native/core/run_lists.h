@@ -9,10 +9,14 @@
 //   that is worth more: its parent, once it reaches the front, is set *aside* (it keeps its list
 //   and counts there, but stands in no chain) and comes back to its place when its last child is
 //   gone. So every step of a search is paid for by a run that was put in: O(1) a block, amortised.
+// - Each partition of the quotas has queues of its own.
 #pragma once
+
+#include <vector>
 
 #include "eviction_policy.h"
 #include "run.h"
+#include "zeroed.h"
 
 namespace pagedkv {
 
@@ -24,9 +28,15 @@ enum class Entrance {
 
 class RunLists {
  public:
-  // The arrays are those of the index; `policy` decides between queues.
-  RunLists(Run* runs, RunUse* uses, EvictionPolicy& policy)
-      : runs_(runs), uses_(uses), policy_(policy) {}
+  // The arrays are those of the index, of `capacity` runs; `policy` decides between queues.
+  RunLists(Run* runs, RunUse* uses, EvictionPolicy& policy, std::uint32_t capacity)
+      : runs_(runs),
+        uses_(uses),
+        policy_(policy),
+        partitions_(Zeroed<PartitionId>(capacity)),
+        lists_(1) {}
+
+  static std::uint64_t BytesPerRun() { return sizeof(PartitionId); }
 
   // A run in no list joins one. O(1); restoring is O(runs that stood before it and came back
   // since).
@@ -36,9 +46,10 @@ class RunLists {
   void JoinBehind(RunId front, RunId id);
   // The visible entries of a listed run have changed by so many.
   void CountBlocks(const Run& run, std::int32_t change) {
-    lists_[run.list].blocks += static_cast<std::uint32_t>(change);
+    blocks_[run.list] += static_cast<std::uint32_t>(change);
     if (run.list >= kFirstQueue) {
-      cached_[(run.list - kFirstQueue) / kQueuesPerTier] += static_cast<std::uint32_t>(change);
+      ListsOf(run).cached[(run.list - kFirstQueue) / kQueuesPerTier] +=
+          static_cast<std::uint32_t>(change);
     }
   }
   // Its last visible child in its tier is gone.
@@ -47,16 +58,34 @@ class RunLists {
   }
 
   // The run whose last visible entry is evicted next, or kNone. O(1), amortised.
-  RunId Victim(Tier tier);
+  RunId Victim(Tier tier, PartitionId partition = 0);
+  // Of the victims of several partitions, the one that goes first; of none, kNone. O(victims).
+  RunId FirstOf(Tier tier, std::span<const RunId> victims);
 
   // The runs that join until the end of a turn are its: the first is its end.
   void BeginTurn() { turn_begins_ = true; }
   void EndTurn() { turn_begins_ = false; }
 
-  RunId Front(ListId list) const { return lists_[list].head; }
-  // Visible entries of a tier that nobody holds.
-  std::uint32_t CachedBlocks(Tier tier) const { return cached_[static_cast<std::size_t>(tier)]; }
-  std::uint32_t BlocksIn(ListId list) const { return lists_[list].blocks; }
+  // From now on there are so many partitions; the queues of those that go are empty.
+  void Divide(std::uint32_t partitions);
+  bool is_divided() const { return is_divided_; }
+  PartitionId partition(RunId id) const { return partitions_[id]; }
+  // Of a run in no list.
+  void set_partition(RunId id, PartitionId partition) { partitions_[id] = partition; }
+  // Moves runs with their places. O(runs * log runs + partitions), and the runs that wait in that
+  // partition.
+  void MoveTo(PartitionId partition, std::vector<RunId>& runs);
+
+  RunId Front(ListId list, PartitionId partition = 0) const {
+    return lists_[partition].of[list].head;
+  }
+  // Visible entries of a tier that nobody holds. Of all partitions: O(partitions).
+  std::uint32_t CachedBlocks(Tier tier) const;
+  std::uint32_t CachedBlocks(Tier tier, PartitionId partition) const {
+    return lists_[partition].cached[static_cast<std::size_t>(tier)];
+  }
+  // Visible entries, those set aside included, of all partitions.
+  std::uint32_t BlocksIn(ListId list) const { return blocks_[list]; }
 
   static ListId QueueList(Tier tier, std::uint8_t level, std::uint8_t queue) {
     return static_cast<ListId>(kFirstQueue + static_cast<std::uint32_t>(tier) * kQueuesPerTier +
@@ -68,22 +97,38 @@ class RunLists {
   struct List {
     RunId head = kNone;
     RunId tail = kNone;
-    std::uint32_t blocks = 0;  // visible entries, those set aside included
+  };
+  // The ends of the last few turns, as far as they are cached, are candidates too.
+  static constexpr std::uint32_t kRecentTurns = 4;
+  struct Lists {
+    std::uint64_t filled[kTiers] = {};  // bit per queue with a run in its chain
+    std::uint32_t cached[kTiers] = {};
+    RunId recent[kRecentTurns] = {kNone, kNone, kNone, kNone};
+    std::uint32_t next_recent = 0;
+    // Who was chosen last: it goes as a whole, before there is another choice.
+    RunId chosen[kTiers] = {kNone, kNone};
+    List of[kLists];
   };
 
+  // The parked runs of all partitions stand in one list.
+  PartitionId ListedUnder(const Run& run) const {
+    return is_divided_ && IsQueue(run.list) ? partitions_[&run - runs_] : PartitionId{0};
+  }
+  Lists& ListsOf(const Run& run) { return is_divided_ ? lists_[ListedUnder(run)] : lists_[0]; }
   void Link(RunId id, RunId before);
   void Unlink(RunId id);
   void SetAside(RunId id);
   bool IsLeaf(RunId id, Tier tier) const {
     return (tier == Tier::kDevice ? runs_[id].visible_on_device : runs_[id].visible_children) == 0;
   }
-  std::uint8_t LowestLevel(Tier tier) const;
-  RunId Choose(Tier tier, std::uint8_t level);
+  static std::uint8_t LowestLevel(const Lists& lists, Tier tier);
+  RunId Choose(const Lists& lists, Tier tier, std::uint8_t level);
+  EvictionPolicy::Candidate CandidateOf(RunId id, Tier tier, bool is_front) const;
   void ForgetRecent(RunId id);
   void BringBack(RunId id);
   RunId PlaceByStamp(RunId id) const;
-  std::uint64_t& FilledQueues(ListId list) {
-    return filled_[(list - kFirstQueue) / kQueuesPerTier];
+  static std::uint64_t& FilledQueues(Lists& lists, ListId list) {
+    return lists.filled[(list - kFirstQueue) / kQueuesPerTier];
   }
   static std::uint64_t BitOf(ListId list) {
     return std::uint64_t{1} << ((list - kFirstQueue) % kQueuesPerTier);
@@ -93,16 +138,11 @@ class RunLists {
   RunUse* uses_;
   EvictionPolicy& policy_;
   std::uint64_t clock_ = 0;
-  std::uint64_t filled_[kTiers] = {};  // bit per queue with a run in its chain
-  std::uint32_t cached_[kTiers] = {};
-  // The ends of the last few turns, as far as they are cached: candidates too.
-  static constexpr std::uint32_t kRecentTurns = 4;
-  RunId recent_[kRecentTurns] = {kNone, kNone, kNone, kNone};
-  std::uint32_t next_recent_ = 0;
+  std::uint32_t blocks_[kLists] = {};
   bool turn_begins_ = false;
-  // Who was chosen last: it goes as a whole, before there is another choice.
-  RunId chosen_[kTiers] = {kNone, kNone};
-  List lists_[kLists];
+  bool is_divided_ = false;
+  ZeroedArray<PartitionId> partitions_;  // by run; untouched, and 0, unless divided
+  std::vector<Lists> lists_;             // by partition
 };
 
 }  // namespace pagedkv

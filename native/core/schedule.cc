@@ -119,7 +119,8 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
       step.state = StepState::kFree;
       if (plan_status != Status::kOutOfBlocks) return {plan_status, {}, {}};
       stats.out_of_blocks++;
-      return {Status::kOutOfBlocks, {}, ShortageOf(count)};
+      const SequenceId short_one = shared[layout.batch_entries + number * kBatchEntryWords];
+      return {Status::kOutOfBlocks, {}, ShortageOf(count, PartitionOf(sequences[short_one].run))};
     }
     if ((given & kCountOnly) == 0) token_offset += given;
   }
@@ -227,7 +228,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
 
 bool Manager::State::AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell) {
   BlockId set[kMaxGroups];
-  if (!TakeSet(slot, set)) return false;
+  if (!TakeSet(slot, PartitionOf(sequences[entry.sequence].run), set)) return false;
   Step& step = steps[slot];
   step.sets.insert(step.sets.end(), set, set + groups);
   if (entry.sets++ == 0)
@@ -428,39 +429,54 @@ void Manager::State::TellStep(std::uint32_t slot) {
   words[kStepUpdates] = updates;
 }
 
-Shortage Manager::State::ShortageOf(std::uint32_t count) const {
+// What a batch is short of, of which a sequence of `whom` did not fit. Where its quota is narrower
+// than the pool, only what is of that partition counts.
+Shortage Manager::State::ShortageOf(std::uint32_t count, PartitionId whom) const {
   Shortage shortage;
-  const std::uint32_t bs = config.block_size;
-  for (std::uint32_t number = 0; number < count; ++number) {
-    const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
-    const Sequence& sequence = sequences[given[0]];
-    const std::uint32_t end = sequence.planned + (given[3] & ~kCountOnly);
-    shortage.needed += (end + bs - 1) / bs - (sequence.planned + bs - 1) / bs;
-    const bool inside = !sequence.diverged && sequence.planned < sequence.blocks * bs;
-    const bool shared_tail = sequence.tail != kNone && tails[sequence.tail].holders > 1;
-    if (inside || (shared_tail && sequence.steps == 0)) shortage.needed++;
-    for (RunId run = sequence.run; index.IsHost(run); run = index.run(run).parent) {
-      if ((index.run(run).flags & kRunOnboarding) == 0) shortage.needed += index.run(run).length;
-    }
-    if (sequence.tail != kNone && pools[0].IsHost(TailSet(sequence.tail)[0])) shortage.needed++;
-  }
+  std::uint32_t in_pool = kNone;
   shortage.free = kNone;
   for (const BlockPool& pool : pools) {
-    shortage.free =
-        std::min(shortage.free, pool.device_free() + index.lists().CachedBlocks(Tier::kDevice));
+    const std::uint32_t free = pool.device_free();
+    in_pool = std::min(in_pool, free + EvictableFor(whom, Tier::kDevice));
+    shortage.free = std::min(shortage.free, RoomFor(whom, Tier::kDevice, free, 0));
+  }
+  const bool by_quota = shortage.free < in_pool;
+  for (std::uint32_t number = 0; number < count; ++number) {
+    const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
+    if (by_quota && PartitionOf(sequences[given[0]].run) != whom) continue;
+    shortage.needed += BlocksFor(given[0], given[3] & ~kCountOnly);
   }
   // What a prompt finds in the cache is evictable only until it holds it: the plan knew, this count
   // does not.
   shortage.needed = std::max(shortage.needed, shortage.free + 1);
-  for (const Transfer& transfer : transfers) {
-    shortage.in_flight += static_cast<std::uint32_t>(transfer.device_sets.size() / groups);
-  }
-  for (const std::uint32_t slot : open_steps) {
-    shortage.in_flight += static_cast<std::uint32_t>(steps[slot].deferred.size() / groups);
-    shortage.in_flight +=
-        static_cast<std::uint32_t>(steps[slot].entries.size());  // at most a copy each
-  }
+  shortage.in_flight = by_quota ? InFlightOf(whom) : InFlightDevice();
   return shortage;
+}
+
+// What so many tokens more of a sequence need.
+std::uint32_t Manager::State::BlocksFor(SequenceId id, std::uint32_t tokens) const {
+  const Sequence& sequence = sequences[id];
+  const std::uint32_t bs = config.block_size;
+  const std::uint32_t end = sequence.planned + tokens;
+  std::uint32_t blocks = (end + bs - 1) / bs - (sequence.planned + bs - 1) / bs;
+  const bool inside = !sequence.diverged && sequence.planned < sequence.blocks * bs;
+  const bool shared_tail = sequence.tail != kNone && tails[sequence.tail].holders > 1;
+  if (inside || (shared_tail && sequence.steps == 0)) blocks++;
+  for (RunId run = sequence.run; index.IsHost(run); run = index.run(run).parent) {
+    if ((index.run(run).flags & kRunOnboarding) == 0) blocks += index.run(run).length;
+  }
+  if (sequence.tail != kNone && pools[0].IsHost(TailSet(sequence.tail)[0])) blocks++;
+  return blocks;
+}
+
+std::uint32_t Manager::State::InFlightDevice() const {
+  std::size_t blocks = 0;
+  for (const Transfer& transfer : transfers) blocks += transfer.device_sets.size() / groups;
+  for (const std::uint32_t slot : open_steps) {
+    blocks += steps[slot].deferred.size() / groups;
+    blocks += steps[slot].entries.size();  // at most a copy each
+  }
+  return static_cast<std::uint32_t>(blocks);
 }
 
 }  // namespace pagedkv

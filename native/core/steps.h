@@ -59,6 +59,7 @@ struct Claim {
   bool host = false;
   bool offloads = false;            // a device block that is copied to the host first
   std::uint8_t used_groups = 0;     // bit per group whose block the step has put to use
+  PartitionId user = 0;             // for whom, in the first group
   std::uint8_t target_claimed = 0;  // bit per group whose host target comes from a claim of its own
 };
 

@@ -93,10 +93,12 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
                    !pools[0].IsHost(TailSet(sequence.tail)[0]);
       needed += moves_tail ? 1 : 0;
     }
+    const PartitionId whom = PartitionOf(sequence.run);
     for (std::uint32_t group = 0; group < groups; ++group) {
-      if (HostRoom(group) >= needed) continue;
+      const std::uint32_t room = HostRoom(whom, group);
+      if (room >= needed) continue;
       stats.out_of_blocks++;
-      return {Status::kOutOfBlocks, kNone, 0, {needed, HostRoom(group), InFlightHost()}};
+      return {Status::kOutOfBlocks, kNone, 0, {needed, room, InFlightHost()}};
     }
     index.Acquire(sequence.run, HoldKind::kParked);
     index.Release(sequence.run, HoldKind::kActive);
@@ -121,7 +123,8 @@ Manager::PreemptResult Manager::State::Demote(Tokens tokens, std::string_view na
   if (match.tokens == 0) return {};
   Transfer transfer = NewTransfer();
   std::uint32_t room = kNone;
-  for (std::uint32_t group = 0; group < groups; ++group) room = std::min(room, HostRoom(group));
+  for (std::uint32_t group = 0; group < groups; ++group)
+    room = std::min(room, HostRoom(PartitionOf(root), group));
   path.clear();
   RunId run = index.EndAfter(match.run, match.count);
   for (; index.run(run).parent != kNone && !index.IsHeld(run); run = index.run(run).parent) {
@@ -152,7 +155,7 @@ void Manager::State::SendRun(Transfer& transfer, RunId id) {
   const Run& run = index.run(id);
   BlockId host[kMaxGroups];
   for (std::uint32_t entry = 0; entry < run.length; ++entry) {
-    TakeHostNow(host);
+    TakeHostNow(PartitionOf(id), host);
     for (std::uint32_t group = 0; group < groups; ++group) {
       const BlockId device = index.block(id, entry, group);
       pools[group].set_copy(device, host[group]);
@@ -164,7 +167,7 @@ void Manager::State::SendRun(Transfer& transfer, RunId id) {
 
 void Manager::State::SendTail(Transfer& transfer, TailId id) {
   BlockId host[kMaxGroups];
-  TakeHostNow(host);
+  TakeHostNow(quotas.owner(TailSet(id)[0]), host);
   tails[id].flags |= kRunLeaving;
   tails[id].holders++;
   transfer.tail = id;
@@ -181,10 +184,11 @@ void Manager::State::SweepParked(Transfer& transfer) {
     const std::uint32_t length = index.run(run).length;
     const std::size_t sets = transfer.device_sets.size() / groups + length;
     if (sets > row_cells) return;
-    for (std::uint32_t group = 0; group < groups; ++group) {
-      if (HostRoom(group) < length) return;
-    }
-    if (!CanMove(run, false)) {
+    std::uint32_t room = kNone;
+    for (std::uint32_t group = 0; group < groups; ++group)
+      room = std::min(room, HostRoom(PartitionOf(run), group));
+    if (room < length && !quotas.any()) return;
+    if (room < length || !CanMove(run, false)) {
       run = index.run(run).next;
       continue;
     }

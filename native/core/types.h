@@ -38,6 +38,21 @@ struct Retention {
 // Of one sequence, each for a range of its own.
 inline constexpr std::uint32_t kMaxRetentions = 4;
 
+// How many blocks of a tier a namespace may occupy, and how many of its own it keeps: up to `min`,
+// what it has cached is not evicted for the sake of others.
+struct TierQuota {
+  std::uint32_t min = 0;
+  std::uint32_t max = kNone;
+  bool operator==(const TierQuota&) const = default;
+};
+struct Quota {
+  TierQuota device;
+  TierQuota host;
+  bool operator==(const Quota&) const = default;
+};
+using PartitionId = std::uint8_t;  // see quotas.h
+inline constexpr std::uint32_t kMaxQuotas = 255;
+
 // What is known of the next use of what a closing sequence leaves behind.
 inline constexpr std::uint32_t kReuseUnknown = kNone;
 inline constexpr std::uint32_t kReuseNever = kNone - 1;  // else in milliseconds
@@ -107,6 +122,9 @@ enum class Status : std::uint32_t {
   kIndexFull = 26,          // the prefix index has no run left, and nothing to evict for one
   kStepExecuting = 27,      // a device is at it: not before its execution has ended
   kTooManyRetentions = 28,  // kMaxRetentions ranges of the sequence were asked for already
+  kQuotaTooLarge = 40,      // what is kept for namespaces would be more than a pool has
+  kTooManyQuotas = 41,      // kMaxQuotas namespaces have one
+  kQuotaInUse = 42,         // the namespace has blocks, and a step or a transfer is open
 };
 
 struct SequenceHandle {
@@ -138,6 +156,17 @@ struct TierStats {
   std::uint64_t cached = 0;     // indexed, held by nobody, evictable
   std::uint64_t held = 0;       // held by sequences or open steps
   std::uint64_t in_flight = 0;  // source or target of a transfer that has not ended
+};
+
+// What a namespace with a quota occupies of a tier now, in blocks.
+struct TierUsage {
+  std::uint32_t used = 0;
+  std::uint32_t cached = 0;   // of these held by nobody, and evictable
+  std::uint32_t leaving = 0;  // of these promised to open steps, beside the cached ones
+};
+struct Usage {
+  TierUsage device;
+  TierUsage host;
 };
 
 // Counters since construction, but for the tiers, which are the state now (group 0).

@@ -5,33 +5,10 @@
 #include <string>
 
 #include "manager_state.h"
+#include "oracle.h"
+#include "quota_audit.h"
 
 namespace pagedkv {
-namespace {
-
-class Digest {
- public:
-  void Add(std::uint64_t value) {
-    hash_ ^= value + 0x9E3779B97F4A7C15ull + (hash_ << 6) + (hash_ >> 2);
-    hash_ *= 0xBF58476D1CE4E5B9ull;
-    hash_ ^= hash_ >> 29;
-  }
-  std::uint64_t value() const { return hash_; }
-
- private:
-  std::uint64_t hash_ = 0x243F6A8885A308D3ull;
-};
-
-struct Broken {
-  const char* what;
-};
-
-void Require(bool holds, const char* what) {
-  if (!holds) throw Broken{what};
-}
-
-}  // namespace
-
 // One walk over everything, which gathers what it meets and compares at the end.
 class Validator {
  public:
@@ -39,6 +16,7 @@ class Validator {
 
   std::uint64_t Walk() {
     holds_.resize(index_.run_capacity());
+    listed_.resize(std::size_t{s_.quotas.size()} * kLists);
     for (const BlockPool& pool : s_.pools) {
       seen_.emplace_back(std::size_t{pool.device_total()} + pool.host_total(), false);
     }
@@ -49,6 +27,7 @@ class Validator {
     CheckTails();
     CheckSteps();
     CheckPools();
+    AuditQuotas(s_, digest_);
     return digest_.value() + unordered_;
   }
 
@@ -260,7 +239,7 @@ class Validator {
     Require(!is_aside || (RunLists::IsQueue(run.list) &&
                           (index_.IsHost(id) ? visible_children : visible_on_device) > 0),
             "a run stands aside, and no child keeps it from being evicted");
-    if (run.list != kNoList) listed_[run.list].push_back(id);
+    if (run.list != kNoList) Listed(QueuedUnder(id), run.list).push_back(id);
   }
 
   std::uint64_t CheckEntries(RunId id, std::uint64_t above) {
@@ -286,37 +265,58 @@ class Validator {
     return above;
   }
 
-  // The digest takes those set aside where they would stand: whether they are is no part of the
-  // state.
-  void CheckLists() {
-    std::uint32_t cached[kTiers] = {};
-    for (std::uint32_t number = kParkedList; number < kLists; ++number) {
-      const auto list = static_cast<ListId>(number);
-      std::vector<RunId>& runs = listed_[list];
-      std::sort(runs.begin(), runs.end(),
-                [&](RunId a, RunId b) { return index_.run(a).stamp < index_.run(b).stamp; });
-      CheckChain(list, runs);
-      std::uint64_t stamp = 0;
-      std::uint32_t blocks = 0;
-      for (const RunId id : runs) {
-        Require(index_.run(id).stamp > stamp || id == runs.front(), "a list is out of order");
-        stamp = index_.run(id).stamp + index_.run(id).length - 1;
-        blocks += index_.Visible(id);
-        for (std::uint32_t entry = index_.Visible(id); entry-- > 0;)
-          digest_.Add(index_.block(id, entry, 0));
-      }
-      Require(blocks == index_.lists().BlocksIn(list), "a list's count of blocks is off");
-      if (RunLists::IsQueue(list)) cached[(list - kFirstQueue) / kQueuesPerTier] += blocks;
-      digest_.Add(blocks);
-    }
-    Require(cached[0] == index_.lists().CachedBlocks(Tier::kDevice) &&
-                cached[1] == index_.lists().CachedBlocks(Tier::kHost),
-            "a count of cached blocks is off");
+  // The parked runs of all partitions stand in one list.
+  PartitionId QueuedUnder(RunId id) const {
+    return RunLists::IsQueue(index_.run(id).list) ? s_.PartitionOf(id) : PartitionId{0};
+  }
+  std::vector<RunId>& Listed(PartitionId partition, ListId list) {
+    return listed_[partition * kLists + list];
   }
 
-  void CheckChain(ListId list, const std::vector<RunId>& runs) {
+  void CheckLists() {
+    std::vector<std::uint32_t> all(kLists, 0);
+    for (std::uint32_t id = 0; id < s_.quotas.size(); ++id) {
+      const auto partition = static_cast<PartitionId>(id);
+      std::uint32_t cached[kTiers] = {};
+      for (std::uint32_t number = kParkedList; number < kLists; ++number) {
+        const auto list = static_cast<ListId>(number);
+        const std::uint32_t blocks = CheckList(partition, list);
+        all[list] += blocks;
+        if (RunLists::IsQueue(list)) cached[(list - kFirstQueue) / kQueuesPerTier] += blocks;
+      }
+      Require(cached[0] == index_.lists().CachedBlocks(Tier::kDevice, partition) &&
+                  cached[1] == index_.lists().CachedBlocks(Tier::kHost, partition),
+              "a count of cached blocks is off");
+    }
+    for (std::uint32_t number = kParkedList; number < kLists; ++number) {
+      Require(all[number] == index_.lists().BlocksIn(static_cast<ListId>(number)),
+              "a list's count of blocks is off");
+    }
+  }
+
+  // Its blocks. The digest takes those set aside where they would stand: whether they are is no
+  // part of the state.
+  std::uint32_t CheckList(PartitionId partition, ListId list) {
+    std::vector<RunId>& runs = Listed(partition, list);
+    std::sort(runs.begin(), runs.end(),
+              [&](RunId a, RunId b) { return index_.run(a).stamp < index_.run(b).stamp; });
+    CheckChain(partition, list, runs);
+    std::uint64_t stamp = 0;
+    std::uint32_t blocks = 0;
+    for (const RunId id : runs) {
+      Require(index_.run(id).stamp > stamp || id == runs.front(), "a list is out of order");
+      stamp = index_.run(id).stamp + index_.run(id).length - 1;
+      blocks += index_.Visible(id);
+      for (std::uint32_t entry = index_.Visible(id); entry-- > 0;)
+        digest_.Add(index_.block(id, entry, 0));
+    }
+    digest_.Add(blocks);
+    return blocks;
+  }
+
+  void CheckChain(PartitionId partition, ListId list, const std::vector<RunId>& runs) {
     RunId prev = kNone;
-    RunId next = index_.lists().Front(list);
+    RunId next = index_.lists().Front(list, partition);
     for (const RunId id : runs) {
       if ((index_.run(id).flags & kRunAside) != 0) continue;
       Require(next == id && index_.run(id).prev == prev, "a list's links are broken");
@@ -436,7 +436,7 @@ class Validator {
   std::vector<std::uint32_t> tail_holders_;
   std::vector<std::uint32_t> tail_active_;
   std::uint64_t open_ = 0;
-  std::vector<RunId> listed_[kLists];
+  std::vector<std::vector<RunId>> listed_;  // by partition, then list
   std::uint32_t reached_ = 0;
   std::uint32_t entries_ = 0;
   Digest digest_;

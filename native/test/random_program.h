@@ -37,6 +37,7 @@ enum Operation : std::uint32_t {
   kTime,
   kDemote,
   kPrefetch,
+  kQuota,
   kOperations
 };
 
@@ -49,12 +50,13 @@ class Program {
         prompts_(random_, config_) {
     Log(Describe(config_));
     static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3,
-                                                            3, 4,  1, 3,  2, 1, 1, 2, 1, 2};
+                                                            3, 4,  1, 3,  2, 1, 1, 2, 1, 2, 0};
     // Whole features are left out at random, so that the others meet more often.
     for (std::uint32_t op = 0; op < kOperations; ++op) {
       const bool is_left_out = op > kCommit && op != kClose && random_.OneIn(4);
       weights_.push_back(is_left_out ? 0 : kWeights[op] * random_.Between(1, 3));
     }
+    if (random_.OneIn(2)) weights_[kQuota] = random_.Between(1, 4);
     has_failures_ = random_.OneIn(2);
     has_counts_ = random_.OneIn(2);
   }
@@ -161,6 +163,8 @@ class Program {
         return Demote();
       case kPrefetch:
         return Prefetch();
+      case kQuota:
+        return SetQuota();
       default:
         break;
     }
@@ -484,10 +488,52 @@ class Program {
     }
   }
 
+  TierQuota RandomQuota(std::uint32_t total) {
+    TierQuota quota;
+    if (random_.OneIn(2)) quota.min = random_.Below(total + 1);
+    if (random_.OneIn(2)) quota.max = random_.Below(total + 1);
+    if (!random_.OneIn(20)) quota.max = std::max(quota.min, quota.max);
+    return quota;
+  }
+
+  std::uint64_t SumOfMins(TierQuota Quota::* tier, std::string_view but) const {
+    std::uint64_t sum = 0;
+    for (const auto& [name, quota] : device_.Quotas()) sum += name == but ? 0 : (quota.*tier).min;
+    return sum;
+  }
+
+  void SetQuota() {
+    const std::string name = random_.OneIn(8) ? "c" : RandomName();
+    std::uint32_t device_blocks = kNone;
+    std::uint32_t host_blocks = kNone;
+    for (const GroupConfig& group : config_.groups) {
+      device_blocks = std::min(device_blocks, group.device_blocks);
+      host_blocks = std::min(host_blocks, group.host_blocks);
+    }
+    Quota quota;
+    if (!random_.OneIn(4)) quota = {RandomQuota(device_blocks), RandomQuota(host_blocks)};
+    LogCall("Quota ", name, " device ", quota.device.min, '-', quota.device.max, " host ",
+            quota.host.min, '-', quota.host.max);
+    Statuses must, may;
+    if (quota.device.min > quota.device.max || quota.host.min > quota.host.max) {
+      must.insert(Status::kInvalidConfig);
+    }
+    if (SumOfMins(&Quota::device, name) + quota.device.min > device_blocks ||
+        SumOfMins(&Quota::host, name) + quota.host.min > host_blocks) {
+      must.insert(Status::kQuotaTooLarge);
+    }
+    const bool is_idle = device_.OpenSteps().empty() && device_.OpenTransfers().empty();
+    if (!is_idle && device_.Quotas().contains(name) != (quota != Quota{})) {
+      may.insert(Status::kQuotaInUse);
+    }
+    CheckStatus(device_.TrySetQuota(name, quota), must, may);
+  }
+
   // Nothing may be left held, and the whole device can be had again.
   void Finish() {
     Log("CloseAll");
     device_.CloseAll();
+    for (const char* name : {"a", "b", "c"}) device_.SetQuota(name, {});
     std::uint32_t blocks = config_.max_blocks_per_sequence();
     for (const GroupConfig& group : config_.groups) blocks = std::min(blocks, group.device_blocks);
     const std::uint32_t tokens = std::min(

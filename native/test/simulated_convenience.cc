@@ -62,6 +62,10 @@ void SimulatedDevice::FinishTransfer(TransferId transfer, bool ok) {
   EndTransfer(transfer, ok);
 }
 
+void SimulatedDevice::SetQuota(std::string_view name_space, const Quota& quota) {
+  CHECK_EQ(TrySetQuota(name_space, quota), Status::kOk);
+}
+
 StepId SimulatedDevice::Append(SequenceId sequence, const TokenList& tokens) {
   const StepId step = Schedule({{sequence, tokens}});
   Execute(step);

@@ -134,6 +134,12 @@ SimulatedDevice::Opened SimulatedDevice::Adopt(const Manager::OpenResult& result
   return {Status::kOk, static_cast<SequenceId>(sequences_.size() - 1), result.cached_tokens};
 }
 
+void SimulatedDevice::ActFor(const Step& step) {
+  acting_.emplace();
+  for (const StepEntry& entry : step.entries)
+    acting_->insert(sequences_[entry.given.sequence].name_space);
+}
+
 SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
                                                  std::string_view name_space) {
   const Manager::LookupResult hit = Lookup(tokens, name_space);
@@ -149,6 +155,7 @@ SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
   sequence.tokens = Head(tokens, opened.cached);
   sequence.has_row = is_on_device;
   sequence.was_on_host = !is_on_device;
+  ActFor(opened.sequence);
   Check();
   return opened;
 }
@@ -166,6 +173,7 @@ SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_
   sequence.values = {from.values.begin(), from.values.begin() + at};
   sequence.has_row = HadRow(parent) && State(parent) == SequenceState::kActive;
   sequence.was_on_host = from.was_on_host;
+  ActFor(opened.sequence);
   Check();
   return opened;
 }
@@ -210,6 +218,7 @@ Status SimulatedDevice::TryTruncate(SequenceId id, std::uint32_t length) {
   CHECK(length <= sequence.tokens.size());
   sequence.tokens.resize(length);
   sequence.values.resize(length);
+  ActFor(id);
   Check();
   return status;
 }
@@ -222,6 +231,7 @@ Status SimulatedDevice::TryClose(SequenceId id, std::uint32_t reuse) {
   ++changes_;
   CHECK(!sequence.is_closed);
   sequence.is_closed = true;
+  ActFor(id);
   Check();
   return status;
 }
@@ -253,6 +263,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>
     if (entry.skipped > 0) SetHistory(entry, entry.base + entry.skipped);
   }
   NoteBlocks(step);
+  ActFor(step);
   steps_.push_back(std::move(step));
   Check();
   return {Status::kOk, static_cast<StepId>(steps_.size() - 1), {}};
@@ -274,7 +285,10 @@ Status SimulatedDevice::TryExecute(StepId id, bool ok) {
   }
   CHECK_EQ(manager_->EndExecute(step.handle, ok), Status::kOk);
   step.stage = ok ? Stage::kExecuted : Stage::kFailed;
-  if (ok) Forward(step);
+  if (ok) {
+    Forward(step);
+    ActFor(step);  // what could not be copied is lost, whosever it is
+  }
   Check();
   return status;
 }
@@ -301,6 +315,7 @@ Status SimulatedDevice::TryCommit(StepId id) {
   CHECK(step.stage == Stage::kScheduled || step.stage == Stage::kExecuted);
   AppendHistory(step);
   step.stage = Stage::kClosed;
+  ActFor(step);
   Check();
   return status;
 }
@@ -331,6 +346,7 @@ SimulatedDevice::Preempted SimulatedDevice::TryPreempt(SequenceId id, PreemptMod
     sequences_[id].has_row = false;
     sequences_[id].was_on_host = true;
   }
+  ActFor(id);
   Check();
   return preempted;
 }
@@ -356,6 +372,16 @@ SimulatedDevice::Preempted SimulatedDevice::AdoptTransfer(const Manager::Preempt
     preempted.transfer = static_cast<TransferId>(transfers_.size() - 1);
   }
   return preempted;
+}
+
+Status SimulatedDevice::TrySetQuota(std::string_view name_space, const Quota& quota) {
+  const std::uint64_t before = Digest();
+  const Status status = manager_->SetQuota(name_space, quota);
+  if (status != Status::kOk) return Failed(status, before);
+  ++changes_;
+  watch_.Set(name_space, quota);
+  Check();
+  return status;
 }
 
 void SimulatedDevice::Clear(std::optional<std::string_view> name_space) {

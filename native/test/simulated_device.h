@@ -10,7 +10,8 @@
 // managers.
 //
 // Invariant: after every call, Validate() finds nothing broken, the tiers add up, every open
-// sequence reads back right through its row, and a call that failed left the digest as it was.
+// sequence reads back right through its row, quotas hold, and a call that failed left the digest as
+// it was.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@
 #include "../core/manager.h"
 #include "../core/shared_memory.h"
 #include "../core/types.h"
+#include "quota_watch.h"
 
 namespace pagedkv {
 
@@ -100,6 +102,7 @@ class SimulatedDevice {
   Preempted TryDemote(const TokenList& tokens, std::string_view name_space = "");
   Scheduled TryPrefetch(const TokenList& tokens, std::string_view name_space = "");
   Status TryRetain(SequenceId sequence, const Retention& retention);
+  Status TrySetQuota(std::string_view name_space, const Quota& quota);
 
   SequenceId Open(const TokenList& tokens, std::string_view name_space = "");
   SequenceId Fork(SequenceId sequence, std::uint32_t at);
@@ -120,6 +123,7 @@ class SimulatedDevice {
                              std::string_view name_space = "");
   void ExpectReuse(const TokenList& tokens, std::uint32_t reuse, std::string_view name_space = "");
   void SetTime(std::uint64_t now_ms);
+  void SetQuota(std::string_view name_space, const Quota& quota);
   Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "");
 
   // Several in one.
@@ -148,11 +152,13 @@ class SimulatedDevice {
   std::uint64_t Held() const { return manager_->GetStats().device.held; }
   std::uint64_t HostHeld() const { return manager_->GetStats().host.held; }
   std::uint64_t Digest() const { return manager_->Validate().digest; }
+  Usage UsageOf(std::string_view name_space) const { return manager_->GetUsage(name_space); }
 
   // What the simulator knows.
   SequenceHandle Handle(SequenceId sequence) const { return sequences_[sequence].handle; }
   StepHandle HandleOfStep(StepId step) const { return steps_[step].handle; }
   const TokenList& History(SequenceId sequence) const { return sequences_[sequence].tokens; }
+  const std::map<std::string, Quota, std::less<>>& Quotas() const { return watch_.quotas(); }
   bool IsClosed(SequenceId sequence) const { return sequences_[sequence].is_closed; }
   bool IsInStep(SequenceId sequence) const;
   bool IsInTransfer(SequenceId sequence) const;
@@ -223,6 +229,9 @@ class SimulatedDevice {
                           std::uint64_t digest_before);
   Opened Adopt(const Manager::OpenResult& result, std::uint64_t digest_before);
 
+  void ActFor(SequenceId sequence) { acting_ = {sequences_[sequence].name_space}; }
+  void ActFor(const Step& step);
+
   // Executing a plan.
   void ApplyMoves(const Step& step);
   void SpoilTargets(const Step& step);
@@ -271,6 +280,8 @@ class SimulatedDevice {
   std::set<Value> committed_;  // every prefix ever committed
   std::uint64_t changes_ = 0;  // calls that changed the core's state
   std::uint64_t coin_ = 0;
+  QuotaWatch watch_;
+  std::optional<std::set<std::string>> acting_;  // the namespaces of this operation, where known
 
   Value Seed(std::string_view name_space) const;
 };

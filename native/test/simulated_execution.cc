@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "simulated_device.h"
 #include "test.h"
@@ -365,6 +366,7 @@ void SimulatedDevice::Check() {
   const Stats stats = manager_->GetStats();
   CheckTier(stats.device, config_.groups[0].device_blocks);
   CheckTier(stats.host, config_.groups[0].host_blocks);
+  watch_.Check(*manager_, std::exchange(acting_, std::nullopt));
   pending_.clear();
   for (const StepId id : OpenSteps()) {
     if (steps_[id].stage == Stage::kFailed) return;  // its targets hold nothing until it is aborted

@@ -49,6 +49,7 @@ SimulatedDevice::Preempted SimulatedDevice::TryDemote(const TokenList& tokens,
   const Manager::LookupResult now = Lookup(tokens, name_space);
   // On the host it may have pushed out what continues it.
   CHECK_EQ(hit.device_tokens, now.device_tokens);
+  acting_ = {std::string(name_space)};
   Check();
   return preempted;
 }
@@ -91,6 +92,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TryPrefetch(const TokenList& tokens,
   entry.base = static_cast<std::uint32_t>(values.size());
   ReadPlan(step);
   NoteBlocks(step);
+  ActFor(step);
   steps_.push_back(std::move(step));
   Check();
   return {Status::kOk, static_cast<StepId>(steps_.size() - 1), {}};
