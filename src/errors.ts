@@ -50,6 +50,16 @@ const MEANINGS = {
     'a sequence keeps what was asked for 4 ranges: ask again for one of these, or for a wider one',
   ],
   27: ['STEP_EXECUTING', 'a device is still executing the step: await execute() first'],
+  40: [
+    'QUOTA_TOO_LARGE',
+    'all namespaces together would keep more than the tier has: lower a min, or give a larger pool',
+  ],
+  41: ['TOO_MANY_QUOTAS', '255 namespaces have a quota: take one back, or let tenants share one'],
+  42: [
+    'QUOTA_IN_USE',
+    'the namespace has blocks, and a step or a transfer is open: end it before a first quota is set, ' +
+      'or the last one taken back',
+  ],
   100: ['INVALID_ARGUMENT', 'an argument has the wrong type or is out of range'],
   101: ['MANAGER_CLOSED', 'the manager was closed: make another'],
   102: ['OUT_OF_MEMORY', 'the memory for this could not be had'],

@@ -21,6 +21,7 @@ export type {
   PoolSize,
 } from './options.js';
 export type * from './plan.js';
+export type { QuotaOptions, TierQuota } from './quota.js';
 export type { Sequence, SequenceState } from './sequence.js';
 export type { Stats, TierStats } from './stats.js';
 export type { Step, Transfer } from './step.js';

@@ -6,6 +6,7 @@ import { native, Reply } from './native.js';
 import { newPin, type Pin } from './pin.js';
 import { readManagerOptions, toLayout, type KvCacheManagerOptions } from './options.js';
 import type { CacheLayout } from './plan.js';
+import { readQuota, type QuotaOptions } from './quota.js';
 import {
   readRetention,
   readReuse,
@@ -29,7 +30,10 @@ import {
 } from './validate.js';
 import { StepViews } from './views.js';
 
-/** Not now: nothing was changed. Blocks, of the cache group that was short. */
+/**
+ * Not now: nothing was changed. Blocks, of the cache group that was short; where a namespace's quota is what
+ * is short, those of this namespace only.
+ */
 export interface OutOfBlocks {
   readonly ok: false;
   readonly needed: number;
@@ -170,7 +174,10 @@ export class KvCacheManager {
     };
   }
 
-  /** Whether a prompt fits. Without one: how many tokens fit at all. O(blocks of the prompt). */
+  /**
+   * Whether a prompt fits, within its namespace's quota. Without one: how many tokens fit at all.
+   * O(blocks of the prompt + quotas).
+   */
   admission(tokens: TokenIds = NO_TOKENS, options?: NamespaceOption): Admission {
     const core = KvCacheManager.#coreOf(this);
     const name = readNamespaceOption('admission', options);
@@ -299,6 +306,23 @@ export class KvCacheManager {
     const namespace = readClearOption(options);
     if (namespace === undefined) check(native.clear(core.id));
     else check(native.clear(core.id, namespace));
+  }
+
+  /**
+   * Bounds what a namespace may occupy of each tier, and what of it others can evict: see `TierQuota`. It
+   * takes the place of the one before; without `device` and `host` there is none any more. It stays with
+   * the name whatever becomes of the namespace. While there are quotas, an eviction costs O(namespaces that
+   * have one).
+   *
+   * Throws `INVALID_OPTION`, `UNKNOWN_OPTION`, `INVALID_NAMESPACE`; `QUOTA_TOO_LARGE` where all namespaces
+   * would keep more than a tier has; `TOO_MANY_QUOTAS` beyond 255; and, when a namespace that has blocks
+   * gets its first quota or gives up its last, `QUOTA_IN_USE` while a step or a transfer is open. That costs
+   * O(namespaces + sequences + its blocks + blocks that nobody holds), every other call O(quotas).
+   */
+  setQuota(options: QuotaOptions): void {
+    const core = KvCacheManager.#coreOf(this);
+    const { namespace, device, host } = readQuota(options);
+    check(native.setQuota(core.id, namespace, ...device, ...host));
   }
 
   /** O(open steps and transfers). */

@@ -25,6 +25,15 @@ export interface Native {
   create(config: Uint32Array, memory: Uint32Array): number;
   closeManager(manager: number): number;
   clear(manager: number, name?: string): number;
+  /** In blocks; no max: 2^32 - 1. */
+  setQuota(
+    manager: number,
+    name: string,
+    deviceMin: number,
+    deviceMax: number,
+    hostMin: number,
+    hostMax: number,
+  ): number;
   /** Writes every number of the core's statistics. */
   getStats(manager: number, out: Float64Array): number;
   /** The digest; or what is broken; or a status. */

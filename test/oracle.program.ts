@@ -3,7 +3,7 @@
  * The seed is printed on failure and taken back from PAGEDKV_SEED; PAGEDKV_OPS says how many operations to do
  * in all, and PAGEDKV_FIRST which program to begin with.
  */
-import { KvCacheManager, type Reuse } from '../src/index.js';
+import { KvCacheManager, PagedKvError, type Reuse, type TierQuota } from '../src/index.js';
 import { Random, seed } from './device.random.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { Oracle } from './oracle.js';
@@ -43,7 +43,14 @@ const WEIGHTS = {
   time: 2,
   demote: 2,
   prefetch: 3,
+  quota: 1,
 } as const;
+
+const REFUSALS: readonly string[] = ['QUOTA_IN_USE', 'QUOTA_TOO_LARGE'];
+
+function isRefusedQuota(error: unknown): boolean {
+  return error instanceof PagedKvError && REFUSALS.includes(error.code);
+}
 
 type Operation = keyof typeof WEIGHTS;
 const NEEDED: readonly Operation[] = ['open', 'schedule', 'execute', 'commit', 'abort', 'close'];
@@ -152,6 +159,9 @@ class Program {
         break;
       case 'prefetch':
         this.#prefetch();
+        break;
+      case 'quota':
+        this.#quota();
         break;
       default:
         this.#change(operation);
@@ -373,6 +383,26 @@ class Program {
     const namespace = this.#random.pick(NAMESPACES);
     const step = this.#oracle.prefetch(prompt, namespace);
     this.#log(`prefetch in '${namespace}': ${prompt.join(' ')}: ${describe(step)}`);
+  }
+
+  /** Taken back one time in four; as far as the others' quotas, steps and transfers allow. */
+  #quota(): void {
+    const { kv } = this.#oracle;
+    const { device, host } = kv.stats();
+    const limits = (total: number): TierQuota => {
+      const min = this.#random.integer(0, total);
+      return this.#oneIn(2) ? { min } : { min, max: this.#random.integer(min, total) };
+    };
+    const namespace = this.#random.pick(NAMESPACES);
+    const quota = this.#oneIn(4)
+      ? { namespace }
+      : { namespace, device: limits(device.total), host: limits(host.total) };
+    this.#log(`quota ${JSON.stringify(quota)}`);
+    try {
+      this.#oracle.tell(() => kv.setQuota(quota));
+    } catch (error) {
+      if (!isRefusedQuota(error)) throw error;
+    }
   }
 
   /** Nothing may be left held. */

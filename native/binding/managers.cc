@@ -89,6 +89,16 @@ Status Clear(const Call& call) {
   return Status::kOk;
 }
 
+// (manager, name, device min, device max, host min, host max)
+Status SetQuota(const Call& call) {
+  const OpenManager& opened = call.manager();
+  Call::NameBuffer buffer;
+  const std::string_view name = call.Name(1, buffer);
+  const Quota quota = {.device = {.min = call.Word(2), .max = call.Word(3)},
+                       .host = {.min = call.Word(4), .max = call.Word(5)}};
+  return opened.manager->SetQuota(name, quota);
+}
+
 // (manager, out): every number of Stats in the order of its declaration.
 Status GetStats(const Call& call) {
   const OpenManager& opened = call.manager();

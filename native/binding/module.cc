@@ -16,6 +16,7 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Create>(exports, "create", environment);
   Add<CloseManager>(exports, "closeManager", environment);
   Add<Clear>(exports, "clear", environment);
+  Add<SetQuota>(exports, "setQuota", environment);
   Add<GetStats>(exports, "getStats", environment);
   Add<Validate>(exports, "validate", environment);
   Add<Open>(exports, "open", environment);

@@ -11,6 +11,7 @@ Status Measure(const Call& call);
 Status Create(const Call& call);
 Status CloseManager(const Call& call);
 Status Clear(const Call& call);
+Status SetQuota(const Call& call);
 Status GetStats(const Call& call);
 Napi::Value Validate(const Call& call);
 
