@@ -27,20 +27,19 @@ std::uint32_t RunCapacity(const Config& config) {
 
 }  // namespace
 
-PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, std::uint64_t secret)
+PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, ExtraKeys& keys,
+                         std::uint64_t secret)
     : block_size_(config.block_size),
       groups_(static_cast<std::uint32_t>(config.groups.size())),
       lane_count_(groups_ + 1),
       pools_(pools),
       run_capacity_(RunCapacity(config)),
-      slot_capacity_(EntryCapacity(config)),
       runs_(Zeroed<Run>(run_capacity_)),
       uses_(Zeroed<RunUse>(run_capacity_)),
       policy_(MakePolicy(config.policy, EntryCapacity(config))),
       lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
-      tokens_(Zeroed<Token>(std::size_t{slot_capacity_} * block_size_)),
+      slots_(config.block_size, EntryCapacity(config), keys),
       free_runs_(run_capacity_),
-      free_slots_(slot_capacity_),
       secret_(secret),
       lists_(runs_.get(), uses_.get(), *policy_),
       expiry_(run_capacity_) {}
@@ -48,7 +47,7 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, st
 std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
   return RunCapacity(config) * (sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + lanes) +
-         std::uint64_t{EntryCapacity(config)} * config.block_size * sizeof(Token);
+         EntryCapacity(config) * TokenSlots::BytesPerSlot(config.block_size);
 }
 
 // --- Runs, token slots, entries ---
@@ -75,30 +74,13 @@ void PrefixIndex::FreeRun(RunId run) {
   free_runs_++;
 }
 
-std::uint32_t PrefixIndex::NewTokenSlot(const Token* tokens) {
-  assert(free_slots_ > 0);
-  free_slots_--;
-  std::uint32_t slot = free_slot_;
-  if (slot == kNone) {
-    slot = fresh_slot_++;
-  } else {
-    free_slot_ = tokens_[std::size_t{slot} * block_size_];
-    if (free_slot_ != kNone) __builtin_prefetch(&tokens_[std::size_t{free_slot_} * block_size_]);
-  }
-  std::memcpy(&tokens_[std::size_t{slot} * block_size_], tokens, block_size_ * sizeof(Token));
-  return slot;
+void PrefixIndex::Forget(TokenSlot slot) {
+  slots_.Remove(slot);
 }
 
-void PrefixIndex::FreeTokenSlot(std::uint32_t slot) {
-  tokens_[std::size_t{slot} * block_size_] = free_slot_;
-  free_slot_ = slot;
-  free_slots_++;
-}
-
-void PrefixIndex::WriteEntry(RunId run, std::uint32_t entry, const Token* tokens,
-                             const BlockId* set) {
-  Lane(run, 0)[entry] = NewTokenSlot(tokens);
-  for (std::uint32_t group = 0; group < groups_; ++group) SetBlock(run, entry, group, set[group]);
+void PrefixIndex::WriteEntry(RunId id, std::uint32_t entry, TokenSlot slot, const BlockId* set) {
+  Lane(id, 0)[entry] = slot;
+  for (std::uint32_t group = 0; group < groups_; ++group) SetBlock(id, entry, group, set[group]);
 }
 
 void PrefixIndex::SetBlock(RunId run, std::uint32_t entry, std::uint32_t group, BlockId block) {
@@ -123,7 +105,7 @@ void PrefixIndex::RemoveRoot(RunId root) {
   FreeRun(root);
 }
 
-RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* set) {
+RunId PrefixIndex::AddChild(RunId parent, TokenSlot slot, const BlockId* set) {
   const RunId id = NewRun();
   Run& run = runs_[id];
   Run& above = runs_[parent];
@@ -131,7 +113,7 @@ RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* se
   run.depth = above.depth + above.length;
   run.length = 1;
   run.flags = above.flags & kRunDetached;
-  WriteEntry(id, 0, tokens, set);
+  WriteEntry(id, 0, slot, set);
   if (above.child != kNone) above.flags |= kRunBranched;
   above.child = Insert(above.child, id);
   above.device_children++;
@@ -144,23 +126,23 @@ bool PrefixIndex::CanAppend(RunId id) const {
   return run.parent != kNone && IsSoleEnd(run) && run.length < kRunBlocks;
 }
 
-void PrefixIndex::Append(RunId id, const Token* tokens, const BlockId* set) {
+void PrefixIndex::Append(RunId id, TokenSlot slot, const BlockId* set) {
   assert(CanAppend(id));
-  WriteEntry(id, runs_[id].length, tokens, set);
+  WriteEntry(id, runs_[id].length, slot, set);
   runs_[id].length++;
 }
 
-void PrefixIndex::PopTail(RunId id) {
+TokenSlot PrefixIndex::LiftTail(RunId id) {
   Run& run = runs_[id];
   assert(run.length > 1);
   const std::uint32_t visible = Visible(id);
   if (run.list != kNoList) lists_.CountBlocks(run, -1);
   run.length--;
   CountVisible(id, visible);
-  FreeTokenSlot(Lane(id, 0)[run.length]);
+  return SlotOf(id, run.length);
 }
 
-void PrefixIndex::RemoveRun(RunId id) {
+TokenSlot PrefixIndex::LiftRun(RunId id) {
   Run& run = runs_[id];
   assert(run.length == 1 && run.child == kNone && !IsHeld(id) && run.list == kNoList);
   const RunId parent = run.parent;
@@ -169,8 +151,9 @@ void PrefixIndex::RemoveRun(RunId id) {
   run.length = run.hidden = 0;
   CountVisible(id, visible);
   if (!IsHost(id)) runs_[parent].device_children--;
-  FreeTokenSlot(Lane(id, 0)[0]);
+  const TokenSlot slot = SlotOf(id, 0);
   FreeRun(id);
+  return slot;
 }
 
 // Keeps the parent's counts, where an entry of a run has become the first visible one, or was the
@@ -219,29 +202,10 @@ void PrefixIndex::SetHidden(RunId id, std::uint32_t hidden) {
 
 // --- Matching ---
 
-std::uint32_t PrefixIndex::CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const {
-  std::uint32_t common = 0;
-  while (common + 4 <= limit && std::memcmp(a + common, b + common, 16) == 0) common += 4;
-  while (common < limit && a[common] == b[common]) common++;
-  return common;
-}
-
-bool PrefixIndex::SameBlock(const Token* a, const Token* b) const {
-  // The usual size gets code of its own: a comparison of fixed length is a few vector instructions.
-  if (block_size_ == 16) return std::memcmp(a, b, 16 * sizeof(Token)) == 0;
-  return std::memcmp(a, b, block_size_ * sizeof(Token)) == 0;
-}
-
-int PrefixIndex::Compare(const Token* a, const Token* b) const {
-  const std::uint32_t common = CommonTokens(a, b, block_size_);
-  if (common == block_size_) return 0;
-  return a[common] < b[common] ? -1 : 1;
-}
-
-RunId PrefixIndex::FindChild(RunId parent, const Token* tokens) const {
+RunId PrefixIndex::FindChild(RunId parent, Content block) const {
   RunId node = runs_[parent].child;
   while (node != kNone) {
-    const int order = Compare(tokens, TokensOf(node, 0));
+    const int order = slots_.Compare(block, SlotOf(node, 0));
     if (order == 0) return node;
     node = order < 0 ? runs_[node].left : runs_[node].right;
   }
@@ -253,7 +217,8 @@ void PrefixIndex::Prefetch(RunId id) const {
   for (std::uint32_t lane = 0; lane < lane_count_; ++lane) __builtin_prefetch(Lane(id, lane));
 }
 
-PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const {
+PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail,
+                                     ExtraCursor extras) const {
   Match match;
   match.run = from;
   match.count = runs_[from].length;
@@ -271,8 +236,9 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const
     return at == 0 && !head.empty() ? first : tail.data() + (at - head.size());
   };
 
+  std::uint32_t block = blocks_above_end(from);
   while (position < total) {
-    const Token* query = block_at(position);
+    const Content query{block_at(position), extras.At(block)};
     const auto limit =
         static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
     // Down the treap to where the query would stand: its neighbours there share the longest prefix
@@ -284,16 +250,14 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const
     if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
     while (node != kNone) {
       const Run& run = runs_[node];
-      const Token* tokens = TokensOf(node, 0);
-      const std::uint32_t common = CommonTokens(query, tokens, limit);
-      if (common == block_size_) {
+      const TokenSlots::Order order = slots_.OrderOf(query, limit, SlotOf(node, 0));
+      if (order.common == block_size_) {
         exact = node;
         break;
       }
-      const bool after = common < limit && query[common] > tokens[common];
-      neighbours[after ? 0 : 1] = node;
-      shared[after ? 0 : 1] = common;
-      node = after ? run.right : run.left;
+      neighbours[order.is_after ? 0 : 1] = node;
+      shared[order.is_after ? 0 : 1] = order.common;
+      node = order.is_after ? run.right : run.left;
     }
     for (const int side : {0, 1}) {
       if (exact != kNone || shared[side] <= match.part || Visible(neighbours[side]) == 0) continue;
@@ -312,14 +276,15 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const
     match.part = 0;
     match.part_run = kNone;
     position += block_size_;
-    const std::uint32_t* slots = Lane(exact, 0);
+    ++block;
+    const TokenSlot* slots = Lane(exact, 0);
     std::uint32_t entry = 1;
-    for (; entry < visible; ++entry, position += block_size_) {
-      const Token* tokens = &tokens_[std::size_t{slots[entry]} * block_size_];
+    for (; entry < visible; ++entry, ++block, position += block_size_) {
       const std::size_t rest = total - position;
-      if (rest >= block_size_ && SameBlock(block_at(position), tokens)) continue;
+      const Content next{block_at(position), extras.At(block)};
+      if (rest >= block_size_ && slots_.Same(next, slots[entry])) continue;
       const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, rest));
-      match.part = most == 0 ? 0 : CommonTokens(block_at(position), tokens, most);
+      match.part = most == 0 ? 0 : slots_.OrderOf(next, most, slots[entry]).common;
       if (match.part > 0) {
         match.part_run = exact;
         match.part_index = entry;

@@ -4,38 +4,16 @@
 #include <algorithm>
 #include <string>
 
+#include "content_audit.h"
 #include "manager_state.h"
+#include "oracle.h"
 
 namespace pagedkv {
-namespace {
-
-class Digest {
- public:
-  void Add(std::uint64_t value) {
-    hash_ ^= value + 0x9E3779B97F4A7C15ull + (hash_ << 6) + (hash_ >> 2);
-    hash_ *= 0xBF58476D1CE4E5B9ull;
-    hash_ ^= hash_ >> 29;
-  }
-  std::uint64_t value() const { return hash_; }
-
- private:
-  std::uint64_t hash_ = 0x243F6A8885A308D3ull;
-};
-
-struct Broken {
-  const char* what;
-};
-
-void Require(bool holds, const char* what) {
-  if (!holds) throw Broken{what};
-}
-
-}  // namespace
-
 // One walk over everything, which gathers what it meets and compares at the end.
 class Validator {
  public:
-  explicit Validator(const Manager::State& state) : s_(state), index_(state.index) {}
+  explicit Validator(const Manager::State& state)
+      : s_(state), index_(state.index), content_(state) {}
 
   std::uint64_t Walk() {
     holds_.resize(index_.run_capacity());
@@ -49,6 +27,7 @@ class Validator {
     CheckTails();
     CheckSteps();
     CheckPools();
+    content_.Check();
     return digest_.value() + unordered_;
   }
 
@@ -84,6 +63,7 @@ class Validator {
       const Sequence& sequence = s_.sequences[id];
       open_++;
       Hold(sequence.run, s_.KindOf(sequence));
+      content_.SeeList(sequence.keys);
       if (sequence.tail == kNone) continue;
       tail_holders_[sequence.tail]++;
       if (sequence.state == SequenceState::kActive) tail_active_[sequence.tail]++;
@@ -91,6 +71,7 @@ class Validator {
     for (const std::uint32_t slot : s_.open_steps) {
       for (const StepEntry& entry : s_.steps[slot].entries) {
         if (entry.old_run != kNone) Hold(entry.old_run, HoldKind::kActive);
+        if (entry.lifted != kNone) content_.SeeLifted(entry.lifted);
       }
     }
     for (const auto& transfer : s_.transfers) {
@@ -132,7 +113,8 @@ class Validator {
       for (const std::uint64_t part :
            {std::uint64_t{id}, std::uint64_t{sequence.length}, std::uint64_t{sequence.planned},
             std::uint64_t{sequence.cached}, std::uint64_t{sequence.steps},
-            static_cast<std::uint64_t>(sequence.state), std::uint64_t{sequence.closing}}) {
+            static_cast<std::uint64_t>(sequence.state), std::uint64_t{sequence.closing},
+            content_.DigestOfList(sequence.keys)}) {
         digest_.Add(part);
       }
       DigestBlocks(sequence);
@@ -193,7 +175,7 @@ class Validator {
     }
     Require(s_.root_names.size() == roots, "a root has lost its name");
     Require(reached_ + index_.free_runs() == index_.run_capacity(), "a run is lost");
-    Require(entries_ + index_.free_token_slots() == index_.token_capacity(),
+    Require(content_.slots() + index_.slots().free_count() == index_.slots().capacity(),
             "a token slot is lost");
   }
 
@@ -227,13 +209,12 @@ class Validator {
     std::uint32_t device_children = 0;
     std::uint32_t visible_children = 0;
     std::uint32_t visible_on_device = 0;
-    const Token* last = nullptr;
+    Content last;
     index_.ForEachChild(id, [&](RunId child) {
-      const Token* first = index_.TokensOf(child, 0);
+      const Content first = index_.slots().ContentOf(index_.SlotOf(child, 0));
       Require(index_.run(child).parent == id, "a child has another parent");
-      const std::uint32_t bs = s_.config.block_size;
-      Require(last == nullptr || std::lexicographical_compare(last, last + bs, first, first + bs) ||
-                  (index_.IsDetached(id) && std::equal(last, last + bs, first)),
+      Require(last.tokens == nullptr || content_.Precedes(last, first) ||
+                  (index_.IsDetached(id) && !content_.Precedes(first, last)),
               "siblings stand out of order");
       last = first;
       left.emplace_back(child, above);
@@ -265,13 +246,14 @@ class Validator {
 
   std::uint64_t CheckEntries(RunId id, std::uint64_t above) {
     for (std::uint32_t entry = 0; entry < index_.run(id).length; ++entry) {
-      entries_++;
+      content_.SeeEntry(id, entry);
       Digest entry_digest;
       entry_digest.Add(above);
       entry_digest.Add(entry < index_.Visible(id));
       entry_digest.Add(index_.use(id).priority);
       const Token* tokens = index_.TokensOf(id, entry);
       for (std::uint32_t i = 0; i < s_.config.block_size; ++i) entry_digest.Add(tokens[i]);
+      entry_digest.Add(content_.DigestOf(index_.ExtraOf(id, entry)));
       for (std::uint32_t group = 0; group < s_.groups; ++group) {
         const BlockId block = index_.block(id, entry, group);
         See(group, block, BlockState::kIndexed, "an indexed block is not marked as such");
@@ -431,6 +413,7 @@ class Validator {
 
   const Manager::State& s_;
   const PrefixIndex& index_;
+  ContentAudit content_;
   std::vector<Holds> holds_;
   std::vector<std::vector<bool>> seen_;
   std::vector<std::uint32_t> tail_holders_;
@@ -438,7 +421,6 @@ class Validator {
   std::uint64_t open_ = 0;
   std::vector<RunId> listed_[kLists];
   std::uint32_t reached_ = 0;
-  std::uint32_t entries_ = 0;
   Digest digest_;
   std::uint64_t unordered_ = 0;  // of the entries, whose order in the tree says nothing
 };

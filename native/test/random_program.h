@@ -34,13 +34,60 @@ enum Operation : std::uint32_t {
   kOperations
 };
 
+// Lists of keys over a small alphabet, more often than not one that was seen before.
+class RandomKeys {
+ public:
+  RandomKeys(Random& random, const Config& config)
+      : random_(random), block_size_(config.block_size) {}
+
+  // One in 40 with a range too much.
+  KeyList Next() {
+    if (random_.OneIn(3)) return {};
+    KeyList keys =
+        seen_.size() >= 4 || (!seen_.empty() && random_.OneIn(2)) ? random_.Pick(seen_) : New();
+    if (random_.OneIn(40)) keys.push_back(Bad(keys));
+    return keys;
+  }
+
+ private:
+  KeyList New() {
+    KeyList keys;
+    std::uint32_t at = 0;
+    for (std::uint32_t left = random_.Between(1, 3); left > 0; --left) {
+      const std::uint32_t from = at + random_.Below(block_size_ * 2);
+      at = from + random_.Between(1, block_size_ * 2);
+      const bool is_endless = left == 1 && random_.OneIn(2);
+      keys.push_back({from, is_endless ? kNone : at, random_.OneIn(2) ? "x" : "yy"});
+    }
+    seen_.push_back(keys);
+    return keys;
+  }
+
+  Key Bad(const KeyList& keys) {
+    const std::uint32_t end = keys.back().to;
+    switch (random_.Below(3)) {
+      case 0:
+        return {end - 1, kNone, "x"};
+      case 1:
+        return {kNone, kNone, "x"};
+      default:
+        return {end, end, "x"};
+    }
+  }
+
+  Random& random_;
+  std::uint32_t block_size_;
+  std::vector<KeyList> seen_;
+};
+
 class Program {
  public:
   explicit Program(std::uint64_t seed)
       : random_(seed),
         config_(RandomConfig(random_)),
         device_(config_),
-        prompts_(random_, config_) {
+        prompts_(random_, config_),
+        keys_(random_, config_) {
     Log(Describe(config_));
     static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5,
                                                             3, 2,  3, 3,  4, 1, 3};
@@ -51,6 +98,7 @@ class Program {
     }
     has_failures_ = random_.OneIn(2);
     has_counts_ = random_.OneIn(2);
+    has_keys_ = random_.OneIn(2);
   }
 
   void Run(std::uint64_t operations) {
@@ -84,6 +132,26 @@ class Program {
     if (must.contains(status) || may.contains(status)) return;
     if (status == Status::kOk && must.empty()) return;
     Fail(__FILE__, __LINE__, "unexpected" + out.str());
+  }
+
+  KeyList NextKeys() { return has_keys_ ? keys_.Next() : KeyList(); }
+
+  static std::string ShowKeys(const KeyList& keys) {
+    std::ostringstream out;
+    for (const Key& key : keys) {
+      out << ' ' << key.bytes << '@' << key.from << '-';
+      if (key.to != kNone) out << key.to;
+    }
+    return out.str();
+  }
+
+  static Statuses AgainstKeys(const KeyList& keys) {
+    std::uint32_t end = 0;
+    for (const Key& key : keys) {
+      if (key.from < end || key.from >= key.to) return {Status::kInvalidKeys};
+      end = key.to;
+    }
+    return {};
   }
 
   std::string RandomName() { return random_.OneIn(4) ? "b" : "a"; }
@@ -167,10 +235,12 @@ class Program {
   void Open() {
     const TokenList prompt = prompts_.Next();
     const std::string name = RandomName();
-    LogCall("Open ", name, ' ', Show(prompt));
+    const KeyList keys = NextKeys();
+    LogCall("Open ", name, ' ', Show(prompt), ShowKeys(keys));
     Statuses must = AgainstSlots();
+    must.merge(AgainstKeys(keys));
     if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
-    const auto opened = device_.TryOpen(prompt, name);
+    const auto opened = device_.TryOpen(prompt, name, keys);
     CheckStatus(opened.status, must);
     if (opened.status == Status::kOk) Adopt(opened, prompt);
   }
@@ -336,15 +406,17 @@ class Program {
 
   void Resume(SequenceId id) {
     const TokenList prompt = random_.OneIn(2) ? plans_[id] : prompts_.Next();
-    LogCall("Resume ", id, ' ', Show(prompt));
+    const std::optional<KeyList> keys = random_.OneIn(2) ? std::optional(NextKeys()) : std::nullopt;
+    LogCall("Resume ", id, ' ', Show(prompt), keys ? ShowKeys(*keys) : " as before");
     Statuses must;
+    if (keys) must = AgainstKeys(*keys);
     if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
     if (!device_.IsClosed(id) && device_.State(id) != SequenceState::kDropped) {
       must.insert(Status::kSequenceNotDropped);
     }
     if (prompt.empty()) must.insert(Status::kEmptyTokens);
     if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
-    const auto opened = device_.TryResume(id, prompt);
+    const auto opened = device_.TryResume(id, prompt, keys);
     CheckStatus(opened.status, must, AgainstTransfer(id));
     if (opened.status == Status::kOk) plans_[id] = prompt;
   }
@@ -378,9 +450,12 @@ class Program {
   void Lookup() {
     const TokenList prompt = prompts_.Next();
     const std::string name = RandomName();
-    LogCall("Lookup ", name, ' ', Show(prompt));
-    device_.Lookup(prompt, name);
-    const auto admission = device_.manager().Admission(prompt, name);
+    const KeyList keys = NextKeys();
+    LogCall("Lookup ", name, ' ', Show(prompt), ShowKeys(keys));
+    const Statuses must = AgainstKeys(keys);
+    CheckStatus(device_.Lookup(prompt, name, keys).status, must);
+    const auto admission = device_.manager().Admission(prompt, name, Ranges(keys));
+    CheckStatus(admission.status, must);
     CHECK(admission.now_tokens <= admission.after_tokens);
   }
 
@@ -404,9 +479,11 @@ class Program {
   Config config_;
   SimulatedDevice device_;
   RandomPrompts prompts_;
+  RandomKeys keys_;
   std::vector<std::uint32_t> weights_;
   bool has_failures_ = false;
   bool has_counts_ = false;
+  bool has_keys_ = false;
   std::vector<TokenList> plans_;   // by sequence, what it was opened with
   std::vector<SequenceId> known_;  // open and closed
   std::vector<TransferId> waiting_, begun_;

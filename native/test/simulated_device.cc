@@ -10,7 +10,7 @@
 namespace pagedkv {
 
 std::ostream& operator<<(std::ostream& out, Status status) {
-  static constexpr std::array<const char*, 26> kNames = {"kOk",
+  static constexpr std::array<const char*, 29> kNames = {"kOk",
                                                          "kOutOfBlocks",
                                                          "kInvalidConfig",
                                                          "kSequenceClosed",
@@ -35,7 +35,10 @@ std::ostream& operator<<(std::ostream& out, Status status) {
                                                          "kTransferClosed",
                                                          "kTransferOpen",
                                                          "kTooManyTransfers",
-                                                         "kStepFailed"};
+                                                         "kStepFailed",
+                                                         "kIndexFull",
+                                                         "kStepExecuting",
+                                                         "kInvalidKeys"};
   const auto code = static_cast<std::uint32_t>(status);
   return code < kNames.size() ? out << kNames[code] : out << "status " << code;
 }
@@ -53,6 +56,21 @@ Value Mix(Value value) {
 
 Value Chain(Value before, Token token) {
   return Mix(before * 31 + token + 0x9E3779B97F4A7C15ull);
+}
+
+const Key* KeyAt(const KeyList& keys, std::size_t position) {
+  for (const Key& key : keys) {
+    if (position >= key.from && position < key.to) return &key;
+  }
+  return nullptr;
+}
+
+Value Chain(Value before, Token token, const KeyList& keys, std::size_t position) {
+  Value value = Chain(before, token);
+  const Key* key = KeyAt(keys, position);
+  if (key == nullptr) return value;
+  for (const char c : key->bytes) value = Chain(value, 1000u + static_cast<unsigned char>(c));
+  return Mix(value);
 }
 
 }  // namespace
@@ -74,6 +92,12 @@ TokenList Head(const TokenList& tokens, std::size_t count) {
 
 TokenList Tail(const TokenList& tokens, std::size_t from) {
   return {tokens.begin() + static_cast<std::ptrdiff_t>(from), tokens.end()};
+}
+
+std::vector<KeyRange> Ranges(const KeyList& keys) {
+  std::vector<KeyRange> ranges;
+  for (const Key& key : keys) ranges.push_back({key.from, key.to, key.bytes});
+  return ranges;
 }
 
 SimulatedDevice::SimulatedDevice(const Config& config)
@@ -103,10 +127,10 @@ std::vector<Value> SimulatedDevice::ValuesFor(const Entry& entry) const {
       if (open.given.sequence == entry.sequence) values = open.values;
     }
   }
+  const Sequence& sequence = sequences_[entry.sequence];
   for (const Token token : entry.tokens) {
-    const Value before =
-        values.empty() ? Seed(sequences_[entry.sequence].name_space) : values.back();
-    values.push_back(Chain(before, token));
+    const Value before = values.empty() ? Seed(sequence.name_space) : values.back();
+    values.push_back(Chain(before, token, sequence.keys, values.size()));
   }
   return values;
 }
@@ -135,16 +159,18 @@ SimulatedDevice::Opened SimulatedDevice::Adopt(const Manager::OpenResult& result
 }
 
 SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
-                                                 std::string_view name_space) {
-  const Manager::LookupResult hit = Lookup(tokens, name_space);
+                                                 std::string_view name_space, const KeyList& keys) {
+  const Manager::LookupResult hit = Lookup(tokens, name_space, keys);
   const bool is_on_device = IsHostEmpty();
-  const Opened opened = Adopt(manager_->Open(tokens, name_space), Digest());
+  const std::uint64_t before = Digest();
+  const Opened opened = Adopt(manager_->Open(tokens, name_space, Ranges(keys)), before);
   if (opened.status != Status::kOk) return opened;
   CHECK(opened.cached < tokens.size());
   CHECK_EQ(opened.cached,
            std::min<std::size_t>(hit.device_tokens + hit.host_tokens, tokens.size() - 1));
   Sequence& sequence = sequences_.back();
   sequence.name_space = name_space;
+  sequence.keys = keys;
   sequence.values = ValuesFor({opened.sequence, Head(tokens, opened.cached)});
   sequence.tokens = Head(tokens, opened.cached);
   sequence.has_row = is_on_device;
@@ -162,6 +188,7 @@ SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_
   CHECK(at <= from.tokens.size());
   Sequence& sequence = sequences_.back();
   sequence.name_space = from.name_space;
+  sequence.keys = from.keys;
   sequence.tokens = Head(from.tokens, at);
   sequence.values = {from.values.begin(), from.values.begin() + at};
   sequence.has_row = HadRow(parent) && State(parent) == SequenceState::kActive;
@@ -182,16 +209,21 @@ bool SimulatedDevice::HadRow(SequenceId id) const {
   return sequences_[id].has_row;
 }
 
-SimulatedDevice::Opened SimulatedDevice::TryResume(SequenceId id, const TokenList& tokens) {
+SimulatedDevice::Opened SimulatedDevice::TryResume(SequenceId id, const TokenList& tokens,
+                                                   const std::optional<KeyList>& keys) {
   const std::uint64_t before = Digest();
   const bool is_on_device = IsHostEmpty();
-  const Manager::OpenResult result = manager_->Resume(sequences_[id].handle, tokens);
+  std::vector<KeyRange> ranges;
+  if (keys) ranges = Ranges(*keys);
+  const Manager::OpenResult result = manager_->Resume(
+      sequences_[id].handle, tokens, keys ? std::optional<KeyRanges>(ranges) : std::nullopt);
   if (result.status != Status::kOk) return {.status = Failed(result.status, before)};
   ++changes_;
   CHECK(result.cached_tokens < tokens.size());
   Sequence& sequence = sequences_[id];
   CHECK_EQ(result.handle.slot, sequence.handle.slot);
   CHECK_EQ(result.handle.generation, sequence.handle.generation);
+  if (keys) sequence.keys = *keys;
   sequence.values = ValuesFor({id, Head(tokens, result.cached_tokens)});
   sequence.tokens = Head(tokens, result.cached_tokens);
   sequence.has_row = is_on_device;
@@ -361,18 +393,19 @@ void SimulatedDevice::Clear(std::optional<std::string_view> name_space) {
   Check();
 }
 
-Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens,
-                                              std::string_view name_space) {
+Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens, std::string_view name_space,
+                                              const KeyList& keys) {
   const std::uint64_t before = Digest();
-  const Manager::LookupResult hit = manager_->Lookup(tokens, name_space);
+  const Manager::LookupResult hit = manager_->Lookup(tokens, name_space, Ranges(keys));
   CHECK_EQ(Digest(), before);
+  if (hit.status != Status::kOk) return hit;
   const std::size_t found = std::size_t{hit.device_tokens} + hit.host_tokens;
   const std::size_t all = found + hit.computing_tokens;
   CHECK(all <= tokens.size());
   Value value = Seed(name_space);
   Value at_found = 0;
   for (std::size_t i = 0; i < all; ++i) {
-    value = Chain(value, tokens[i]);
+    value = Chain(value, tokens[i], keys, i);
     if (i + 1 == found) at_found = value;
   }
   // A hit is always a prefix that was committed; what is computing, one that an open step writes.

@@ -1,10 +1,10 @@
 // A device that is only a memory of numbers, and the oracle of every test: it owns a Manager,
 // executes its plans on fake KV memory, and keeps each sequence's true tokens itself.
 //
-// A token's value is a hash chain over its namespace and all tokens up to it, so two slots hold the
-// same value only when their keys and values would be the same. The "forward pass" checks that
-// every past token reads back right through the block tables as uploaded, then writes the batch's
-// tokens.
+// A token's value is a hash chain over its namespace and all tokens up to it with the extra keys
+// that they stand under, so two slots hold the same value only when their keys and values would be
+// the same. The "forward pass" checks that every past token reads back right through the block
+// tables as uploaded, then writes the batch's tokens.
 //
 // What it does NOT cover: time (a transfer is early or late, nothing between), and several
 // managers.
@@ -35,6 +35,16 @@ namespace test {
 
 using TokenList = std::vector<Token>;
 using Value = std::uint64_t;
+
+// A key on positions from one up to another, of its own bytes.
+struct Key {
+  std::uint32_t from = 0;
+  std::uint32_t to = kNone;
+  std::string bytes;
+};
+using KeyList = std::vector<Key>;
+// As the core takes them, for as long as `keys` is there.
+std::vector<KeyRange> Ranges(const KeyList& keys);
 
 // What a slot holds that was never written since its block was taken: the bits of a NaN.
 inline constexpr Value kPoison = 0x7FF8DEADDEADDEADull;
@@ -87,9 +97,11 @@ class SimulatedDevice {
   explicit SimulatedDevice(const Config& config);
 
   // Operations. "Try" answers with what the core said; the others insist on kOk.
-  Opened TryOpen(const TokenList& tokens, std::string_view name_space = "");
+  Opened TryOpen(const TokenList& tokens, std::string_view name_space = "",
+                 const KeyList& keys = {});
   Opened TryFork(SequenceId sequence, std::uint32_t at);
-  Opened TryResume(SequenceId sequence, const TokenList& tokens);
+  Opened TryResume(SequenceId sequence, const TokenList& tokens,
+                   const std::optional<KeyList>& keys = std::nullopt);
   Status TryTruncate(SequenceId sequence, std::uint32_t length);
   Status TryClose(SequenceId sequence);
   Scheduled TrySchedule(const std::vector<Entry>& entries);
@@ -98,7 +110,8 @@ class SimulatedDevice {
   Status TryAbort(StepId step);
   Preempted TryPreempt(SequenceId sequence, PreemptMode mode);
 
-  SequenceId Open(const TokenList& tokens, std::string_view name_space = "");
+  SequenceId Open(const TokenList& tokens, std::string_view name_space = "",
+                  const KeyList& keys = {});
   SequenceId Fork(SequenceId sequence, std::uint32_t at);
   std::uint32_t Resume(SequenceId sequence, const TokenList& tokens);  // cached tokens
   void Truncate(SequenceId sequence, std::uint32_t length);
@@ -112,13 +125,16 @@ class SimulatedDevice {
   void EndTransfer(TransferId transfer, bool ok = true);
   void FinishTransfer(TransferId transfer, bool ok = true);
   void Clear(std::optional<std::string_view> name_space);
-  Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "");
+  Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "",
+                               const KeyList& keys = {});
 
   // Several in one.
   StepId Append(SequenceId sequence, const TokenList& tokens);  // schedule, execute, commit
-  SequenceId Chat(const TokenList& tokens, std::string_view name_space = "");  // open, then append
-  void Cache(const TokenList& tokens, std::string_view name_space = "");       // a chat, closed
-  void SwapOut(SequenceId sequence);                                           // with its transfer
+  SequenceId Chat(const TokenList& tokens, std::string_view name_space = "",
+                  const KeyList& keys = {});  // open, then append
+  void Cache(const TokenList& tokens, std::string_view name_space = "",
+             const KeyList& keys = {});  // a chat, closed
+  void SwapOut(SequenceId sequence);     // with its transfer
   void CloseAll();  // ends steps, transfers and sequences; nothing may be held after
 
   // What the core shows.
@@ -160,6 +176,7 @@ class SimulatedDevice {
   struct Sequence {
     SequenceHandle handle;
     std::string name_space;
+    KeyList keys;
     TokenList tokens;           // committed
     std::vector<Value> values;  // of each
     bool is_closed = false;
