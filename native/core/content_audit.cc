@@ -11,11 +11,33 @@ void ContentAudit::SeeEntry(RunId run, std::uint32_t entry) {
   const PrefixIndex& index = s_.index;
   slots_++;
   extras_[index.ExtraOf(run, entry)]++;
+  const EventLog& events = index.events();
+  if (!events.is_on()) return;
+  const std::uint32_t number = TokenSlots::NumberOf(index.SlotOf(run, entry));
+  Require(events.IsKnown(number) == !index.IsDetached(run),
+          "events do not know what can be found, or know what cannot");
+  if (index.IsDetached(run)) return;
+  findable_++;
+  const RunId above = index.run(run).parent;
+  std::uint32_t parent = kNone;
+  if (entry > 0) {
+    parent = TokenSlots::NumberOf(index.SlotOf(run, entry - 1));
+  } else if (index.run(above).parent != kNone) {
+    parent = TokenSlots::NumberOf(index.SlotOf(above, index.run(above).length - 1u));
+  }
+  Require(events.ParentOf(number) == parent && events.RootOf(number) == s_.RootOf(run),
+          "events tell another parent or namespace");
 }
 
-void ContentAudit::SeeLifted(TokenSlot slot) {
+void ContentAudit::SeeLifted(TokenSlot slot, RunId above) {
   slots_++;
   extras_[s_.index.slots().ExtraOf(slot)]++;
+  const EventLog& events = s_.index.events();
+  if (!events.is_on()) return;
+  // An abort, which tells nothing, would put it back.
+  const bool is_known = events.IsKnown(TokenSlots::NumberOf(slot));
+  Require(is_known == !s_.index.IsDetached(above), "events know of what was cleared");
+  if (is_known) findable_++;
 }
 
 void ContentAudit::Check() const {
@@ -29,6 +51,7 @@ void ContentAudit::Check() const {
     Require(keys[key] > 0 && s_.keys.keys_.CountOf(key) == keys[key], "a key's count is off");
   });
   Require(used == keys.size(), "a key is lost");
+  CheckEvents();
 }
 
 void ContentAudit::CheckLists(Counts& extras) const {
@@ -70,6 +93,20 @@ void ContentAudit::CheckPatterns(const Counts& extras, Counts& keys) const {
     }
   }
   Require(used == s_.keys.patterns_.size(), "a pattern is lost");
+}
+
+void ContentAudit::CheckEvents() const {
+  const EventLog& events = s_.index.events();
+  if (!events.is_on()) return;
+  std::vector<bool> seen(s_.index.slots().capacity());
+  std::uint32_t known = 0;
+  for (std::uint32_t slot = events.First(); slot != kNone; slot = events.NextOf(slot)) {
+    known++;
+    seen[slot] = true;
+    const std::uint32_t parent = events.ParentOf(slot);
+    Require(parent == kNone || seen[parent], "events tell a child before its parent");
+  }
+  Require(known == findable_, "events know more than can be found");
 }
 
 bool ContentAudit::Precedes(Content a, Content b) const {

@@ -1,5 +1,5 @@
 // The oracle's view of what entries are told apart by: counts again who counts on keys, patterns
-// and lists.
+// and lists, and recomputes what the event log should know.
 #pragma once
 
 #include <map>
@@ -17,7 +17,8 @@ class ContentAudit {
     if (list != kNone) lists_[list]++;
   }
   void SeeEntry(RunId run, std::uint32_t entry);
-  void SeeLifted(TokenSlot slot);
+  // Taken out of the index by an open step, from below `above`.
+  void SeeLifted(TokenSlot slot, RunId above);
   // Requires that everything was seen.
   void Check() const;
 
@@ -33,11 +34,13 @@ class ContentAudit {
 
   void CheckLists(Counts& extras) const;
   void CheckPatterns(const Counts& extras, Counts& keys) const;
+  void CheckEvents() const;
 
   const Manager::State& s_;
   Counts lists_;
   Counts extras_;
   std::uint32_t slots_ = 0;
+  std::uint32_t findable_ = 0;
 };
 
 }  // namespace pagedkv

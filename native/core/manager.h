@@ -45,6 +45,11 @@ class Manager {
         0;              // records at SharedLayout::transfer_moves: group, device block, host block
     Shortage shortage;  // host blocks, when kOutOfBlocks
   };
+  struct EventsResult {
+    Status status = Status::kOk;
+    std::uint32_t words = 0;  // of whole records
+    bool has_more = false;
+  };
   struct Validation {
     const char* broken = nullptr;  // the invariant that does not hold, or null
     std::uint64_t digest = 0;      // of the whole logical state, list orders included
@@ -115,6 +120,15 @@ class Manager {
 
   // Forgets what is cached under a name, in both tiers; with no name, under every name.
   void Clear(std::optional<std::string_view> name_space);
+
+  // Tells what prompts can find that they could not when it was last asked, and what is gone for
+  // good, as records (see EventKind) in `out`, which must have room for the longest one. With
+  // `anew`, as if nothing had been told. What came and went meanwhile is left out. O(words).
+  EventsResult TakeEvents(std::span<std::uint32_t> out, bool anew);
+  static std::uint32_t LongestEvent(const Config& config);  // words
+  // The names that records refer to, until the manager's next call.
+  std::optional<std::string_view> NamespaceOf(std::uint32_t root) const;
+  std::optional<std::string_view> KeyOf(std::uint32_t key) const;
 
   Stats GetStats() const;
   Validation Validate() const;  // O(everything)

@@ -62,6 +62,7 @@ struct Manager::State {
   }
   void Detach(RunId run);
   void ClearRoot(RunId root);
+  void TellLiftedGone(RunId root);
   void BeginAnew(SequenceId id);
   HoldKind KindOf(const Sequence& sequence) const {
     return sequence.state == SequenceState::kSwapped ? HoldKind::kParked : HoldKind::kActive;
@@ -234,6 +235,10 @@ struct Manager::State {
   void TellTransfer(const Transfer& transfer);
   void SettleRun(RunId run, bool ok);
   void SettleTail(TailId tail, bool ok);
+
+  // --- Events (events.cc) ---
+  EventsResult TakeEvents(std::span<std::uint32_t> out, bool anew);
+  std::uint32_t WriteStored(std::uint32_t number, std::uint32_t* out) const;
 
   // --- The oracle (validate.cc) ---
   Stats GetStats() const;

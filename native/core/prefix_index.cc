@@ -39,6 +39,7 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, Ex
       policy_(MakePolicy(config.policy, EntryCapacity(config))),
       lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
       slots_(config.block_size, EntryCapacity(config), keys),
+      events_(config.events ? EntryCapacity(config) : 0),
       free_runs_(run_capacity_),
       secret_(secret),
       lists_(runs_.get(), uses_.get(), *policy_),
@@ -47,7 +48,8 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, Ex
 std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
   return RunCapacity(config) * (sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + lanes) +
-         EntryCapacity(config) * TokenSlots::BytesPerSlot(config.block_size);
+         EntryCapacity(config) * (TokenSlots::BytesPerSlot(config.block_size) +
+                                  (config.events ? EventLog::BytesPerSlot() : 0));
 }
 
 // --- Runs, token slots, entries ---
@@ -75,12 +77,32 @@ void PrefixIndex::FreeRun(RunId run) {
 }
 
 void PrefixIndex::Forget(TokenSlot slot) {
+  events_.Removed(TokenSlots::NumberOf(slot));
   slots_.Remove(slot);
 }
 
 void PrefixIndex::WriteEntry(RunId id, std::uint32_t entry, TokenSlot slot, const BlockId* set) {
   Lane(id, 0)[entry] = slot;
   for (std::uint32_t group = 0; group < groups_; ++group) SetBlock(id, entry, group, set[group]);
+  if (events_.is_on() && !IsDetached(id)) TellStored(id, entry);
+}
+
+void PrefixIndex::TellStored(RunId id, std::uint32_t entry) {
+  const RunId above = runs_[id].parent;
+  std::uint32_t parent = kNone;
+  if (entry > 0) {
+    parent = TokenSlots::NumberOf(SlotOf(id, entry - 1));
+  } else if (runs_[above].length > 0) {
+    parent = TokenSlots::NumberOf(SlotOf(above, runs_[above].length - 1u));
+  }
+  events_.Stored(TokenSlots::NumberOf(SlotOf(id, entry)), parent, above);
+}
+
+void PrefixIndex::Detach(RunId id) {
+  runs_[id].flags |= kRunDetached;
+  for (std::uint32_t entry = runs_[id].length; entry-- > 0;) {
+    events_.Removed(TokenSlots::NumberOf(SlotOf(id, entry)));
+  }
 }
 
 void PrefixIndex::SetBlock(RunId run, std::uint32_t entry, std::uint32_t group, BlockId block) {

@@ -26,6 +26,7 @@
 #include <span>
 
 #include "block_pool.h"
+#include "event_log.h"
 #include "expiry.h"
 #include "extra_keys.h"
 #include "run.h"
@@ -71,6 +72,8 @@ class PrefixIndex {
   std::uint32_t run_capacity() const { return run_capacity_; }
   std::uint32_t free_runs() const { return free_runs_; }
   const TokenSlots& slots() const { return slots_; }
+  EventLog& events() { return events_; }
+  const EventLog& events() const { return events_; }
 
   TokenSlot SlotOf(RunId run, std::uint32_t entry) const { return Lane(run, 0)[entry]; }
   const Token* TokensOf(RunId run, std::uint32_t entry) const {
@@ -121,6 +124,8 @@ class PrefixIndex {
   // As these, but the entry keeps its token slot, to be added again or forgotten.
   TokenSlot LiftTail(RunId run);
   TokenSlot LiftRun(RunId run);
+  // From now on nobody finds the run or what will be added below it.
+  void Detach(RunId run);
 
   // A run that ends after the first `count` entries of `run`: `run` itself, or a new run above it.
   RunId EndAfter(RunId run, std::uint32_t count);
@@ -197,6 +202,7 @@ class PrefixIndex {
   RunId NewRun();
   void FreeRun(RunId run);
   void WriteEntry(RunId run, std::uint32_t entry, TokenSlot slot, const BlockId* set);
+  void TellStored(RunId run, std::uint32_t entry);
   void Relink(RunId run, std::uint32_t begin, std::uint32_t end);
   RunId Insert(RunId root, RunId node);
   void SplitTreap(RunId root, Content key, RunId& left, RunId& right);
@@ -218,6 +224,7 @@ class PrefixIndex {
   std::unique_ptr<EvictionPolicy> policy_;
   ZeroedArray<std::uint32_t> lanes_;
   TokenSlots slots_;
+  EventLog events_;
   RunId free_run_ = kNone;
   RunId fresh_run_ = 0;
   std::uint32_t free_runs_;

@@ -65,6 +65,8 @@ struct Config {
   // From how many tokens on a part of a cached block is worth copying.
   std::uint32_t min_partial_tokens = 1;
   PolicyKind policy = PolicyKind::kLru;
+  // Whether TakeEvents tells what becomes findable and what is lost.
+  bool events = false;
   // Kernels without slot mapping write every token: copy the block of a cached last token first.
   bool always_writes = false;
   // Told apart in handles, so that a handle of another manager is an error.
@@ -118,6 +120,7 @@ enum class Status : std::uint32_t {
   kStepExecuting = 27,      // a device is at it: not before its execution has ended
   kTooManyRetentions = 28,  // kMaxRetentions ranges of the sequence were asked for already
   kInvalidKeys = 29,        // too many ranges, or unsorted, overlapping, empty, or a key too long
+  kEventsOff = 30,          // the configuration says that no events are kept
 };
 
 struct SequenceHandle {

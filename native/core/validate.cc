@@ -71,7 +71,8 @@ class Validator {
     for (const std::uint32_t slot : s_.open_steps) {
       for (const StepEntry& entry : s_.steps[slot].entries) {
         if (entry.old_run != kNone) Hold(entry.old_run, HoldKind::kActive);
-        if (entry.lifted != kNone) content_.SeeLifted(entry.lifted);
+        const RunId above = s_.sequences[entry.sequence].run;
+        if (entry.lifted != kNone) content_.SeeLifted(entry.lifted, above);
       }
     }
     for (const auto& transfer : s_.transfers) {

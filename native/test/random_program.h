@@ -473,6 +473,7 @@ class Program {
     device_.Clear(std::nullopt);
     CHECK_EQ(device_.manager().GetStats().device.free, config_.groups[0].device_blocks);
     CHECK_EQ(device_.manager().GetStats().host.free, config_.groups[0].host_blocks);
+    if (config_.events) CHECK_EQ(device_.Events().size(), 0);
   }
 
   Random random_;

@@ -10,7 +10,7 @@
 namespace pagedkv {
 
 std::ostream& operator<<(std::ostream& out, Status status) {
-  static constexpr std::array<const char*, 29> kNames = {"kOk",
+  static constexpr std::array<const char*, 31> kNames = {"kOk",
                                                          "kOutOfBlocks",
                                                          "kInvalidConfig",
                                                          "kSequenceClosed",
@@ -38,7 +38,9 @@ std::ostream& operator<<(std::ostream& out, Status status) {
                                                          "kStepFailed",
                                                          "kIndexFull",
                                                          "kStepExecuting",
-                                                         "kInvalidKeys"};
+                                                         "kTooManyRetentions",
+                                                         "kInvalidKeys",
+                                                         "kEventsOff"};
   const auto code = static_cast<std::uint32_t>(status);
   return code < kNames.size() ? out << kNames[code] : out << "status " << code;
 }
@@ -261,6 +263,7 @@ Status SimulatedDevice::TryClose(SequenceId id) {
 SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>& entries) {
   WriteBatch(entries);
   const std::uint64_t before = Digest();
+  const std::uint64_t events = config_.events ? Events().events() : 0;
   const Manager::ScheduleResult result =
       manager_->Schedule(static_cast<std::uint32_t>(entries.size()));
   if (result.status != Status::kOk) {
@@ -269,6 +272,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>
   Step step;
   step.handle = result.step;
   step.digest_before = before;
+  step.events_before = events;
   step.changes_after = ++changes_;
   for (const Entry& entry : entries) {
     StepEntry planned;
@@ -408,6 +412,7 @@ Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens, std::stri
     value = Chain(value, tokens[i], keys, i);
     if (i + 1 == found) at_found = value;
   }
+  if (config_.events) CheckKnown(tokens, name_space, keys, found);
   // A hit is always a prefix that was committed; what is computing, one that an open step writes.
   if (found > 0) CHECK(committed_.contains(at_found));
   if (hit.computing_tokens == 0) return hit;
@@ -420,6 +425,54 @@ Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens, std::stri
   }
   CHECK(is_computing);
   return hit;
+}
+
+// --- Events ---
+
+const EventMirror& SimulatedDevice::Events() {
+  mirror_.Follow(*manager_);
+  return mirror_;
+}
+
+// Now and then, and seldom to the last.
+void SimulatedDevice::FollowEvents() {
+  if (!config_.events) return;
+  switch (++coin_ % 16) {
+    case 3:
+      return mirror_.Follow(*manager_);
+    case 7:
+    case 11:
+      return mirror_.Follow(*manager_, false);
+    case 13:
+      mirror_.Follow(*manager_);
+      mirror_.Compare(*manager_);
+      return;
+    default:
+      return;
+  }
+}
+
+// What is found was told; and what was told is found, but for what open steps were promised.
+void SimulatedDevice::CheckKnown(const TokenList& tokens, std::string_view name_space,
+                                 const KeyList& keys, std::size_t found) {
+  std::vector<ToldBlock> path;
+  const std::uint32_t size = config_.block_size;
+  for (std::size_t end = size; end <= tokens.size(); end += size) {
+    ToldBlock block;
+    block.tokens = Head(Tail(tokens, end - size), size);
+    for (std::uint32_t i = 0; i < size; ++i) {
+      const Key* key = KeyAt(keys, end - size + i);
+      if (key == nullptr) continue;
+      const bool goes_on =
+          !block.keys.empty() && block.keys.back().to == i && block.keys.back().key == key->bytes;
+      if (!goes_on) block.keys.push_back({i, i, key->bytes});
+      block.keys.back().to = i + 1;
+    }
+    path.push_back(std::move(block));
+  }
+  const std::size_t known = Events().Known(name_space, path);
+  CHECK(known >= found / size);
+  if (OpenSteps().empty()) CHECK(found >= std::min(known * size, tokens.size() - 1));
 }
 
 }  // namespace test

@@ -26,6 +26,7 @@
 #include "../core/manager.h"
 #include "../core/shared_memory.h"
 #include "../core/types.h"
+#include "event_mirror.h"
 
 namespace pagedkv {
 
@@ -154,6 +155,8 @@ class SimulatedDevice {
   std::uint64_t Held() const { return manager_->GetStats().device.held; }
   std::uint64_t HostHeld() const { return manager_->GetStats().host.held; }
   std::uint64_t Digest() const { return manager_->Validate().digest; }
+  // What events have told so far, read to the last.
+  const EventMirror& Events();
 
   // What the simulator knows.
   SequenceHandle Handle(SequenceId sequence) const { return sequences_[sequence].handle; }
@@ -200,7 +203,8 @@ class SimulatedDevice {
     std::set<GroupBlock> shared;     // that, and what it is to copy
     std::set<GroupBlock> used;       // what its rows and copies name
     std::uint64_t digest_before = 0;
-    std::uint64_t changes_after = 0;                  // of changes_, once it was scheduled
+    std::uint64_t changes_after = 0;  // of changes_, once it was scheduled
+    std::uint64_t events_before = 0;
     std::vector<std::vector<std::uint32_t>> written;  // slots, by group
   };
   struct Transfer {
@@ -225,6 +229,9 @@ class SimulatedDevice {
   void ForgetWritten(Step& step);
   Status Failed(Status status, std::uint64_t digest_before) const;
   Opened Adopt(const Manager::OpenResult& result, std::uint64_t digest_before);
+  void FollowEvents();
+  void CheckKnown(const TokenList& tokens, std::string_view name_space, const KeyList& keys,
+                  std::size_t found);
 
   // Executing a plan.
   void ApplyMoves(const Step& step);
@@ -274,6 +281,7 @@ class SimulatedDevice {
   std::set<Value> committed_;  // every prefix ever committed
   std::uint64_t changes_ = 0;  // calls that changed the core's state
   std::uint64_t coin_ = 0;
+  EventMirror mirror_;
 
   Value Seed(std::string_view name_space) const;
 };

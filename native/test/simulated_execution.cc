@@ -365,6 +365,7 @@ void SimulatedDevice::Check() {
   const Stats stats = manager_->GetStats();
   CheckTier(stats.device, config_.groups[0].device_blocks);
   CheckTier(stats.host, config_.groups[0].host_blocks);
+  FollowEvents();
   pending_.clear();
   for (const StepId id : OpenSteps()) {
     if (steps_[id].stage == Stage::kFailed) return;  // its targets hold nothing until it is aborted
