@@ -18,6 +18,9 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Clear>(exports, "clear", environment);
   Add<GetStats>(exports, "getStats", environment);
   Add<Validate>(exports, "validate", environment);
+  Add<TakeEvents>(exports, "takeEvents", environment);
+  Add<NamespaceOf>(exports, "namespaceOf", environment);
+  Add<KeyOf>(exports, "keyOf", environment);
   Add<Open>(exports, "open", environment);
   Add<Lookup>(exports, "lookup", environment);
   Add<Admission>(exports, "admission", environment);
@@ -43,6 +46,8 @@ void AddOperations(Napi::Object exports, Environment& environment) {
 void AddLimits(Napi::Object exports) {
   exports.Set("replyWords", kReplyWords);
   exports.Set("maxNamespaceBytes", static_cast<std::uint32_t>(kMaxNamespaceBytes));
+  exports.Set("maxKeyRanges", kMaxKeyRanges);
+  exports.Set("maxKeyBytes", kMaxKeyBytes);
   exports.Set("maxBlocksPerPool", kMaxBlocksPerPool);
   exports.Set("maxBlockSize", kMaxBlockSize);
   exports.Set("maxGroups", kMaxGroups);

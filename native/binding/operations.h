@@ -13,6 +13,9 @@ Status CloseManager(const Call& call);
 Status Clear(const Call& call);
 Status GetStats(const Call& call);
 Napi::Value Validate(const Call& call);
+Status TakeEvents(const Call& call);
+Napi::Value NamespaceOf(const Call& call);
+Napi::Value KeyOf(const Call& call);
 
 // sequences.cc
 Status Open(const Call& call);
