@@ -45,6 +45,8 @@ class ExtraCursor {
   explicit ExtraCursor(std::span<const ExtraSpan> spans)
       : at_(spans.data()), end_(spans.data() + spans.size()) {}
 
+  bool IsAtEnd() const { return at_ == end_; }  // no block from here on has an extra
+
   // No block before one that was asked for may follow.
   Extra At(std::uint32_t block) {
     while (at_ != end_ && at_->end <= block) ++at_;

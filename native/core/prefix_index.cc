@@ -239,6 +239,32 @@ void PrefixIndex::Prefetch(RunId id) const {
   for (std::uint32_t lane = 0; lane < lane_count_; ++lane) __builtin_prefetch(Lane(id, lane));
 }
 
+// The child whose first block is `query`, of which the first `limit` offsets are known. Where there
+// is none, its neighbours share the longest part with it: notes the longer one.
+RunId PrefixIndex::FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const {
+  const bool is_whole = limit == block_size_;
+  RunId node = runs_[parent].child;
+  if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
+  RunId neighbours[2] = {kNone, kNone};
+  std::uint32_t shared[2] = {0, 0};
+  while (node != kNone) {
+    const TokenSlot slot = SlotOf(node, 0);
+    if (is_whole && slots_.Same(query, slot)) return node;
+    const TokenSlots::Order order = slots_.OrderOf(query, limit, slot);
+    const int side = order.is_after ? 0 : 1;
+    neighbours[side] = node;
+    shared[side] = order.common;
+    node = order.is_after ? runs_[node].right : runs_[node].left;
+  }
+  for (const int side : {0, 1}) {
+    if (shared[side] <= match.part || Visible(neighbours[side]) == 0) continue;
+    match.part = shared[side];
+    match.part_run = neighbours[side];
+    match.part_index = 0;
+  }
+  return kNone;
+}
+
 PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail,
                                      ExtraCursor extras) const {
   Match match;
@@ -254,39 +280,19 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail,
     const std::size_t rest = std::min(std::size_t{block_size_} - head.size(), tail.size());
     std::copy_n(tail.begin(), rest, first + head.size());
   }
-  const auto block_at = [&](std::size_t at) {
-    return at == 0 && !head.empty() ? first : tail.data() + (at - head.size());
+  const Token* query = head.empty() ? tail.data() : first;
+  std::uint32_t block = blocks_above_end(from);
+  const std::uint32_t end = block + static_cast<std::uint32_t>(total / block_size_);
+  const auto left = [&] {
+    return static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
   };
 
-  std::uint32_t block = blocks_above_end(from);
   while (position < total) {
-    const Content query{block_at(position), extras.At(block)};
-    const auto limit =
-        static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
-    // Down the treap to where the query would stand: its neighbours there share the longest prefix
-    // with it.
-    RunId node = runs_[match.run].child;
-    RunId exact = kNone;
-    RunId neighbours[2] = {kNone, kNone};
-    std::uint32_t shared[2] = {0, 0};
-    if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
-    while (node != kNone) {
-      const Run& run = runs_[node];
-      const TokenSlots::Order order = slots_.OrderOf(query, limit, SlotOf(node, 0));
-      if (order.common == block_size_) {
-        exact = node;
-        break;
-      }
-      neighbours[order.is_after ? 0 : 1] = node;
-      shared[order.is_after ? 0 : 1] = order.common;
-      node = order.is_after ? run.right : run.left;
-    }
-    for (const int side : {0, 1}) {
-      if (exact != kNone || shared[side] <= match.part || Visible(neighbours[side]) == 0) continue;
-      match.part = shared[side];
-      match.part_run = neighbours[side];
-      match.part_index = 0;
-    }
+    const Content content{query, extras.At(block)};
+    // Most often there is one child, which goes on as the prompt does.
+    RunId exact = runs_[match.run].child;
+    const bool is_usual = exact != kNone && block < end && slots_.Same(content, SlotOf(exact, 0));
+    if (!is_usual) exact = FindBelow(match.run, content, left(), match);
     if (exact == kNone || Visible(exact) == 0) break;
 
     const Run& run = runs_[exact];
@@ -297,24 +303,22 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail,
     match.run = exact;
     match.part = 0;
     match.part_run = kNone;
-    position += block_size_;
-    ++block;
     const TokenSlot* slots = Lane(exact, 0);
-    std::uint32_t entry = 1;
-    for (; entry < visible; ++entry, ++block, position += block_size_) {
-      const std::size_t rest = total - position;
-      const Content next{block_at(position), extras.At(block)};
-      if (rest >= block_size_ && slots_.Same(next, slots[entry])) continue;
-      const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, rest));
-      match.part = most == 0 ? 0 : slots_.OrderOf(next, most, slots[entry]).common;
+    query = tail.data() + (position + block_size_ - head.size());
+    const std::uint32_t same = 1 + slots_.CountSame(query, extras, block + 1, slots + 1,
+                                                    std::min(visible, end - block) - 1);
+    match.count = same;
+    block += same;
+    position += std::size_t{same} * block_size_;
+    query = tail.data() + (position - head.size());
+    if (same < visible && position < total) {
+      match.part = slots_.OrderOf({query, extras.At(block)}, left(), slots[same]).common;
       if (match.part > 0) {
         match.part_run = exact;
-        match.part_index = entry;
+        match.part_index = same;
       }
-      break;
     }
-    match.count = entry;
-    if (entry < run.length) break;
+    if (same < run.length) break;
   }
   match.tokens = static_cast<std::uint32_t>(position);
   return match;

@@ -210,6 +210,7 @@ class PrefixIndex {
   RunId* TreapLink(RunId parent, RunId child);
   void Replace(RunId parent, RunId old_child, RunId new_child);
   void Prefetch(RunId run) const;
+  RunId FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const;
   std::uint32_t TreapPriority(RunId run) const;
   void CountVisible(RunId run, std::uint32_t before);
   bool CanMerge(RunId run, bool is_needed) const;

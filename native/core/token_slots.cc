@@ -31,13 +31,6 @@ void TokenSlots::Remove(TokenSlot slot) {
   free_count_++;
 }
 
-std::uint32_t TokenSlots::CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const {
-  std::uint32_t common = 0;
-  while (common + 4 <= limit && std::memcmp(a + common, b + common, 16) == 0) common += 4;
-  while (common < limit && a[common] == b[common]) common++;
-  return common;
-}
-
 // Keys that differ before the tokens do decide.
 TokenSlots::Order TokenSlots::WithExtras(Order order, Extra block, Extra other) const {
   const std::uint32_t common = keys_.Common(block, other);

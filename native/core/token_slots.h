@@ -70,14 +70,17 @@ class TokenSlots {
 
   bool Same(Content block, TokenSlot other) const {
     Count();
-    const Token* tokens = TokensOf(other);
-    // The usual size gets code of its own: a comparison of fixed length is a few vector
-    // instructions.
+    const Token* known = TokensOf(other);
     const bool same_tokens =
-        block_size_ == 16 ? std::memcmp(block.tokens, tokens, 16 * sizeof(Token)) == 0
-                          : std::memcmp(block.tokens, tokens, block_size_ * sizeof(Token)) == 0;
+        block_size_ == 16 ? std::memcmp(block.tokens, known, 16 * sizeof(Token)) == 0
+                          : std::memcmp(block.tokens, known, block_size_ * sizeof(Token)) == 0;
     return same_tokens && block.extra == ExtraOf(other);
   }
+  // How many of `count` blocks that stand end to end at `tokens`, the first of which is a
+  // sequence's block number `block`, are the same as those of as many slots, up to the first that
+  // differs.
+  std::uint32_t CountSame(const Token* tokens, ExtraCursor& extras, std::uint32_t block,
+                          const TokenSlot* others, std::uint32_t count) const;
 
   Order OrderOf(Content block, std::uint32_t limit, TokenSlot other) const {
     Count();
@@ -110,6 +113,9 @@ class TokenSlots {
 #endif
   }
 
+  template <bool kHasExtras, std::uint32_t kBlockSize>
+  std::uint32_t CountSameOf(const Token* tokens, ExtraCursor& extras, std::uint32_t block,
+                            const TokenSlot* others, std::uint32_t count) const;
   std::uint32_t CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const;
   Order WithExtras(Order order, Extra block, Extra other) const;
 
@@ -122,5 +128,45 @@ class TokenSlots {
   std::uint32_t fresh_ = 0;
   std::uint32_t free_count_;
 };
+
+// --- What matching spends its time in ---
+
+template <bool kHasExtras, std::uint32_t kBlockSize>
+std::uint32_t TokenSlots::CountSameOf(const Token* tokens, ExtraCursor& extras, std::uint32_t block,
+                                      const TokenSlot* others, std::uint32_t count) const {
+  const std::size_t size = kBlockSize == 0 ? block_size_ : kBlockSize;
+  const Token* const all = tokens_.get();
+  std::uint32_t same = 0;
+  for (; same < count; ++same, tokens += size) {
+    Count();
+    const TokenSlot other = others[same];
+    const Token* known = &all[NumberOf(other) * size];
+    if (std::memcmp(tokens, known, size * sizeof(Token)) != 0) break;
+    if constexpr (kHasExtras) {
+      if (extras.At(block + same) != ExtraOf(other)) break;
+    } else if ((other & kHasExtra) != 0) {
+      break;
+    }
+  }
+  return same;
+}
+
+// The usual case gets code of its own: no keys, and a size of which a comparison is a few vector
+// instructions.
+inline std::uint32_t TokenSlots::CountSame(const Token* tokens, ExtraCursor& extras,
+                                           std::uint32_t block, const TokenSlot* others,
+                                           std::uint32_t count) const {
+  if (!extras.IsAtEnd()) return CountSameOf<true, 0>(tokens, extras, block, others, count);
+  return block_size_ == 16 ? CountSameOf<false, 16>(tokens, extras, block, others, count)
+                           : CountSameOf<false, 0>(tokens, extras, block, others, count);
+}
+
+inline std::uint32_t TokenSlots::CommonTokens(const Token* a, const Token* b,
+                                              std::uint32_t limit) const {
+  std::uint32_t common = 0;
+  while (common + 4 <= limit && std::memcmp(a + common, b + common, 16) == 0) common += 4;
+  while (common < limit && a[common] == b[common]) common++;
+  return common;
+}
 
 }  // namespace pagedkv
