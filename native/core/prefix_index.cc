@@ -242,15 +242,13 @@ void PrefixIndex::Prefetch(RunId id) const {
 // The child whose first block is `query`, of which the first `limit` offsets are known. Where there
 // is none, its neighbours share the longest part with it: notes the longer one.
 RunId PrefixIndex::FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const {
-  const bool is_whole = limit == block_size_;
   RunId node = runs_[parent].child;
   if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
   RunId neighbours[2] = {kNone, kNone};
   std::uint32_t shared[2] = {0, 0};
   while (node != kNone) {
-    const TokenSlot slot = SlotOf(node, 0);
-    if (is_whole && slots_.Same(query, slot)) return node;
-    const TokenSlots::Order order = slots_.OrderOf(query, limit, slot);
+    const TokenSlots::Order order = slots_.OrderOf(query, limit, SlotOf(node, 0));
+    if (order.common == block_size_) return node;
     const int side = order.is_after ? 0 : 1;
     neighbours[side] = node;
     shared[side] = order.common;

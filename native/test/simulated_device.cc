@@ -103,7 +103,10 @@ std::vector<KeyRange> Ranges(const KeyList& keys) {
 }
 
 SimulatedDevice::SimulatedDevice(const Config& config)
-    : config_(config), layout_(SharedLayout::For(config)), words_(layout_.words, 0) {
+    : config_(config),
+      layout_(SharedLayout::For(config)),
+      words_(layout_.words, 0),
+      follows_events_(config.events) {
   CHECK_EQ(Manager::CheckConfig(config), Status::kOk);
   manager_ = std::make_unique<Manager>(config, words_.data());
   for (const GroupConfig& group : config.groups) {
@@ -263,7 +266,7 @@ Status SimulatedDevice::TryClose(SequenceId id) {
 SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>& entries) {
   WriteBatch(entries);
   const std::uint64_t before = Digest();
-  const std::uint64_t events = config_.events ? Events().events() : 0;
+  const std::uint64_t events = follows_events_ ? Events().events() : 0;
   const Manager::ScheduleResult result =
       manager_->Schedule(static_cast<std::uint32_t>(entries.size()));
   if (result.status != Status::kOk) {
@@ -412,7 +415,7 @@ Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens, std::stri
     value = Chain(value, tokens[i], keys, i);
     if (i + 1 == found) at_found = value;
   }
-  if (config_.events) CheckKnown(tokens, name_space, keys, found);
+  if (follows_events_) CheckKnown(tokens, name_space, keys, found);
   // A hit is always a prefix that was committed; what is computing, one that an open step writes.
   if (found > 0) CHECK(committed_.contains(at_found));
   if (hit.computing_tokens == 0) return hit;
@@ -436,7 +439,7 @@ const EventMirror& SimulatedDevice::Events() {
 
 // Now and then, and seldom to the last.
 void SimulatedDevice::FollowEvents() {
-  if (!config_.events) return;
+  if (!follows_events_) return;
   switch (++coin_ % 16) {
     case 3:
       return mirror_.Follow(*manager_);

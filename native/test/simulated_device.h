@@ -157,6 +157,8 @@ class SimulatedDevice {
   std::uint64_t Digest() const { return manager_->Validate().digest; }
   // What events have told so far, read to the last.
   const EventMirror& Events();
+  // From now on they are left for the test to read.
+  void LeaveEvents() { follows_events_ = false; }
 
   // What the simulator knows.
   SequenceHandle Handle(SequenceId sequence) const { return sequences_[sequence].handle; }
@@ -281,6 +283,7 @@ class SimulatedDevice {
   std::set<Value> committed_;  // every prefix ever committed
   std::uint64_t changes_ = 0;  // calls that changed the core's state
   std::uint64_t coin_ = 0;
+  bool follows_events_;
   EventMirror mirror_;
 
   Value Seed(std::string_view name_space) const;
