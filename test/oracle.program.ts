@@ -83,6 +83,7 @@ class Program {
   readonly #hasFailures: boolean;
   readonly #hasCounts: boolean;
   readonly #hasProbes: boolean;
+  readonly #hasKeys: boolean;
   readonly #prompts: RandomPrompts;
   /** What a sequence is to compute, as far as it is known. */
   readonly #plans = new Map<Tracked, readonly number[]>();
@@ -97,6 +98,7 @@ class Program {
     this.#hasFailures = this.#oneIn(2);
     this.#hasCounts = this.#oneIn(2);
     this.#hasProbes = this.#oneIn(2);
+    this.#hasKeys = this.#oneIn(2);
     this.#prompts = new RandomPrompts(random, options);
   }
 
@@ -176,9 +178,11 @@ class Program {
     if (!this.#hasRoom()) return;
     const prompt = this.#prompts.next();
     const namespace = this.#oneIn(3) ? this.#random.pick(NAMESPACES) : '';
-    const sequence = this.#oracle.open(prompt, namespace);
+    const keys = this.#hasKeys ? this.#prompts.nextKeys() : [];
+    const sequence = this.#oracle.open(prompt, namespace, keys);
     this.#log(
-      `open ${sequence.number} in '${namespace}': ${prompt.join(' ')}, cached ${sequence.tokens.length}`,
+      `open ${sequence.number} in '${namespace}' under ${JSON.stringify(keys)}: ${prompt.join(' ')}, ` +
+        `cached ${sequence.tokens.length}`,
     );
     this.#plans.set(sequence, prompt);
     this.#probe(sequence);
@@ -195,8 +199,12 @@ class Program {
   #resume(sequence: Tracked): void {
     const prompt = this.#oneIn(2) ? this.#plans.get(sequence)! : this.#prompts.next();
     if (prompt.length > this.#options.maxSequenceTokens) return;
-    this.#oracle.resume(sequence, prompt);
-    this.#log(`resume ${sequence.number}: ${prompt.join(' ')}, cached ${sequence.tokens.length}`);
+    const keys = this.#hasKeys && this.#oneIn(2) ? this.#prompts.nextKeys() : undefined;
+    this.#oracle.resume(sequence, prompt, keys);
+    this.#log(
+      `resume ${sequence.number} under ${JSON.stringify(keys ?? 'its keys')}: ${prompt.join(' ')}, ` +
+        `cached ${sequence.tokens.length}`,
+    );
     this.#plans.set(sequence, prompt);
   }
 
