@@ -317,6 +317,7 @@ export class KvCacheManager {
    */
   validate(): bigint {
     const core = KvCacheManager.#coreOf(this);
+    core.tick();
     const found = native.validate(core.id);
     if (typeof found === 'bigint') return found;
     if (typeof found === 'number') throw statusError(found);

@@ -198,7 +198,7 @@ function unknownOption(what: string, key: string, names: readonly string[]): Pag
 }
 
 /** Whether two words are at most two edits apart (Levenshtein's distance, one row at a time). */
-function isNear(a: string, b: string): boolean {
+export function isNear(a: string, b: string): boolean {
   if (Math.abs(a.length - b.length) > 2) return false;
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -3,7 +3,7 @@
  * The seed is printed on failure and taken back from PAGEDKV_SEED; PAGEDKV_OPS says how many operations to do
  * in all, and PAGEDKV_FIRST which program to begin with.
  */
-import { KvCacheManager } from '../src/index.js';
+import { KvCacheManager, type PromptOptions, type Reuse } from '../src/index.js';
 import { Random, seed } from './device.random.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { Oracle } from './oracle.js';
@@ -39,6 +39,10 @@ const WEIGHTS = {
   resume: 3,
   transfer: 6,
   clear: 1,
+  retain: 3,
+  time: 2,
+  demote: 2,
+  prefetch: 3,
 } as const;
 
 type Operation = keyof typeof WEIGHTS;
@@ -59,9 +63,10 @@ export async function runPrograms(
     const random = new Random(`${name} ${i}`);
     const layout = randomLayout(new Random(`${name} layout ${i % layouts}`));
     const options = { ...layout, ...randomLimits(random, layout) };
-    const kv = new KvCacheManager(options);
+    const clock = { now_ms: 0 };
+    const kv = new KvCacheManager({ ...options, clock: () => clock.now_ms });
     using oracle = await Oracle.create(kv, await make(kv));
-    const program = new Program(random, options, oracle);
+    const program = new Program(random, options, oracle, clock);
     try {
       await program.run();
     } catch (error) {
@@ -79,6 +84,7 @@ class Program {
   readonly #random: Random;
   readonly #options: ProgramOptions;
   readonly #oracle: Oracle;
+  readonly #clock: { now_ms: number };
   readonly #weights: readonly (readonly [Operation, number])[];
   readonly #hasFailures: boolean;
   readonly #hasCounts: boolean;
@@ -88,7 +94,8 @@ class Program {
   /** What a sequence is to compute, as far as it is known. */
   readonly #plans = new Map<Tracked, readonly number[]>();
 
-  constructor(random: Random, options: ProgramOptions, oracle: Oracle) {
+  constructor(random: Random, options: ProgramOptions, oracle: Oracle, clock: { now_ms: number }) {
+    this.#clock = clock;
     this.#random = random;
     this.#options = options;
     this.#oracle = oracle;
@@ -134,6 +141,20 @@ class Program {
       case 'clear':
         this.#clear();
         break;
+      case 'retain':
+        this.#retain();
+        break;
+      case 'time':
+        this.#clock.now_ms += this.#random.integer(0, this.#oneIn(4) ? 2000 : 20);
+        this.#log(`time ${this.#clock.now_ms}`);
+        this.#oracle.tell(() => undefined);
+        break;
+      case 'demote':
+        this.#demote();
+        break;
+      case 'prefetch':
+        this.#prefetch();
+        break;
       default:
         this.#change(operation);
     }
@@ -145,8 +166,9 @@ class Program {
     if (sequence === undefined) return;
     const isDropped = sequence.handle.state === 'dropped';
     if (operation === 'close') {
-      this.#log(`close ${sequence.number}`);
-      this.#oracle.close(sequence);
+      const reuse = this.#oneIn(3) ? this.#reuse() : undefined;
+      this.#log(`close ${sequence.number}, reuse ${reuse}`);
+      this.#oracle.close(sequence, reuse);
     } else if (operation === 'resume' && isDropped) {
       this.#resume(sequence);
     } else if (operation === 'fork' && !isDropped && this.#hasRoom()) {
@@ -186,6 +208,11 @@ class Program {
     );
     this.#plans.set(sequence, prompt);
     this.#probe(sequence);
+  }
+
+  #where(): PromptOptions {
+    const keys = this.#hasKeys ? this.#prompts.nextKeys() : [];
+    return { namespace: this.#random.pick(NAMESPACES), keys };
   }
 
   #fork(parent: Tracked): void {
@@ -314,6 +341,53 @@ class Program {
     this.#oracle.clear(namespace);
   }
 
+  #reuse(): Reuse {
+    return this.#oneIn(2) ? 'never' : this.#random.integer(0, 5000);
+  }
+
+  /** Of an open sequence, or of what is cached of a prompt. */
+  #retain(): void {
+    const from = this.#random.integer(0, this.#options.maxSequenceTokens);
+    const retention = {
+      priority: this.#random.integer(0, 6),
+      ...(this.#oneIn(2) ? { ttl: this.#random.integer(1, 1000) } : {}),
+      ...(this.#oneIn(2) ? { from, to: from + this.#random.integer(1, 20) } : {}),
+    };
+    const prompt = this.#prompts.next();
+    const where = this.#where();
+    const sequence = this.#pick(this.#oracle.sequences);
+    const asked = JSON.stringify(retention);
+    const { kv } = this.#oracle;
+    if (sequence !== undefined && !this.#oracle.isInStep(sequence) && this.#oneIn(2)) {
+      this.#log(`retain ${sequence.number} ${asked}`);
+      // A fifth range would be refused: this one takes the place of all.
+      this.#oracle.tell(() => sequence.handle.retain({ ...retention, from: 0, to: 2 ** 32 - 1 }));
+    } else if (this.#oneIn(2)) {
+      this.#log(`retain in ${JSON.stringify(where)}: ${prompt.join(' ')} ${asked}`);
+      this.#oracle.tell(() => kv.retain(prompt, retention, where));
+    } else {
+      const reuse = this.#reuse();
+      this.#log(`expect reuse in ${JSON.stringify(where)}: ${prompt.join(' ')}, ${reuse}`);
+      this.#oracle.tell(() => kv.expectReuse(prompt, reuse, where));
+    }
+  }
+
+  #demote(): void {
+    const prompt = this.#prompts.next();
+    const where = this.#where();
+    const { handle } = this.#oracle.demote(prompt, where);
+    this.#log(`demote in ${JSON.stringify(where)}: ${prompt.join(' ')}, moves ${handle.blocks}`);
+  }
+
+  #prefetch(): void {
+    const isFull = this.#oracle.steps.length === this.#options.maxOpenSteps;
+    if (isFull || !this.#hasRoom()) return;
+    const prompt = this.#prompts.next();
+    const where = this.#where();
+    const step = this.#oracle.prefetch(prompt, where);
+    this.#log(`prefetch in ${JSON.stringify(where)}: ${prompt.join(' ')}: ${describe(step)}`);
+  }
+
   /** Nothing may be left held. */
   async #finish(): Promise<void> {
     this.#log('finish');
@@ -331,14 +405,15 @@ class Program {
     throw new Error(`blocks are left: ${JSON.stringify({ device, host })}`);
   }
 
-  /** A closed sequence keeps its slot until its steps have ended. */
+  /** A closed sequence keeps its slot until its steps have ended; so does a prefetch, which has no entry. */
   #hasRoom(): boolean {
     const entries = this.#oracle.steps.flatMap((step) => step.entries);
     const occupied = new Set([
       ...this.#oracle.sequences,
       ...entries.map(({ sequence }) => sequence),
     ]);
-    return occupied.size < this.#options.maxSequences;
+    const prefetches = this.#oracle.steps.filter((step) => step.entries.length === 0).length;
+    return occupied.size + prefetches < this.#options.maxSequences;
   }
 
   #pickOperation(): Operation {

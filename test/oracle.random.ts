@@ -35,6 +35,7 @@ export function randomLimits(random: Random, layout: ProgramLayout) {
     maxStepTransfers: oneIn(random, 4) ? maxBlocks : 64,
     minPartialTokens: oneIn(random, 2) ? 1 : random.integer(1, blockSize),
     alwaysWrites: oneIn(random, 4),
+    eviction: random.pick(['adaptive', 'lru', 'arc'] as const),
   };
 }
 

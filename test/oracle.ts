@@ -10,7 +10,16 @@
  * row is known reads back right, whatever is scheduled and not executed yet.
  */
 import assert from 'node:assert/strict';
-import { PagedKvError, type Batch, type KeyRange, type KvCacheManager } from '../src/index.js';
+import {
+  PagedKvError,
+  type Batch,
+  type KeyRange,
+  type KvCacheManager,
+  type PromptOptions,
+  type Reuse,
+  type Step,
+  type Transfer,
+} from '../src/index.js';
 import type { Executable, Moves } from '../src/plan.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { emptyPrefix, extend, type Prefix } from './oracle.payload.js';
@@ -91,8 +100,8 @@ export class Oracle implements Disposable {
     sequence.prefixes = sequence.prefixes.slice(0, length);
   }
 
-  close(sequence: Tracked): void {
-    sequence.handle.close();
+  close(sequence: Tracked, reuse?: Reuse): void {
+    sequence.handle.close(reuse === undefined ? undefined : { reuse });
     this.#changes += 1;
     sequence.isClosed = true;
     this.sequences = this.sequences.filter((each) => each !== sequence);
@@ -156,10 +165,29 @@ export class Oracle implements Disposable {
       assert.equal(this.kv.validate(), digestBefore, 'a schedule that did not fit left a trace');
       return undefined;
     }
-    const { attention, moves } = handle;
+    const { attention } = handle;
     this.#table = attention.groups[0]!.blockTable;
     assert.equal(attention.batch, wanted.length, 'the batch');
     const entries = wanted.map((each, i) => this.#entry(each, handle.attention, i));
+    const query = entries.reduce((sum, each) => sum + each.tokens.length - each.skipped, 0);
+    assert.equal(attention.tokens, query, 'the query tokens');
+    return this.#plan(handle, entries, digestBefore);
+  }
+
+  /** A step without entries, or undefined where it does not fit. */
+  prefetch(tokens: readonly number[], where: PromptOptions): Planned | undefined {
+    const digestBefore = this.kv.validate();
+    const handle = orTooMany(() => this.kv.prefetch(tokens, where));
+    if (!handle?.ok) {
+      assert.equal(this.kv.validate(), digestBefore, 'a prefetch that did not fit left a trace');
+      return undefined;
+    }
+    assert.equal(handle.attention.tokens, 0, 'the query tokens of a prefetch');
+    return this.#plan(handle, [], digestBefore);
+  }
+
+  #plan(handle: Step, entries: readonly Entry[], digestBefore: bigint): Planned {
+    const { attention, moves } = handle;
     const step: Planned = {
       number: this.#numbers++,
       handle,
@@ -172,8 +200,6 @@ export class Oracle implements Disposable {
       digestBefore,
       changesAfter: ++this.#changes,
     };
-    const query = entries.reduce((sum, each) => sum + each.tokens.length - each.skipped, 0);
-    assert.equal(attention.tokens, query, 'the query tokens');
     this.steps.push(step);
     return step;
   }
@@ -252,8 +278,22 @@ export class Oracle implements Disposable {
       assert.equal(this.kv.validate(), digest, 'a swap-out that did not fit left a trace');
       return undefined;
     }
-    this.#changes += 1;
     sequence.hasRow = false;
+    return this.#move(handle);
+  }
+
+  demote(tokens: readonly number[], where: PromptOptions): Moving {
+    return this.#move(this.kv.demote(tokens, where));
+  }
+
+  /** What is kept longer or shorter, or how late it is: the tokens of nobody change. */
+  tell(call: () => void): void {
+    call();
+    this.#changes += 1;
+  }
+
+  #move(handle: Transfer): Moving {
+    this.#changes += 1;
     const transfer = { number: this.#numbers++, handle, isEarly: false, isBegun: false };
     if (handle.blocks > 0) this.transfers.push(transfer);
     return transfer;
@@ -376,15 +416,12 @@ export class Oracle implements Disposable {
       sequence: sequence.handle,
       tokens: byCount ? tokens.length : tokens,
     }));
-    try {
+    return orTooMany(() => {
       if (this.#changes % 2 === 0) return this.kv.schedule(entries);
       this.#batch.clear();
       for (const { sequence, tokens } of entries) this.#batch.add(sequence, tokens);
       return this.kv.schedule(this.#batch);
-    } catch (error) {
-      if (error instanceof PagedKvError && error.code === 'TOO_MANY_TRANSFERS') return undefined;
-      throw error;
-    }
+    });
   }
 
   #entry(wanted: Wanted, attention: Planned['attention'], index: number): Entry {
@@ -444,6 +481,16 @@ export class Oracle implements Disposable {
 
 function keyAt(keys: readonly KeyRange[], position: number): string | undefined {
   return keys.find(({ from, to = Infinity }) => position >= from && position < to)?.key;
+}
+
+/** What a call answers, or undefined where it would plan more transfers than a step may have. */
+function orTooMany<Answer>(call: () => Answer): Answer | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof PagedKvError && error.code === 'TOO_MANY_TRANSFERS') return undefined;
+    throw error;
+  }
 }
 
 /** Whether the manager says so. */

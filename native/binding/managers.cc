@@ -128,7 +128,7 @@ Napi::Value KeyOf(const Call& call) {
 
 // (manager): the digest as a bigint, or what is broken as a string.
 Napi::Value Validate(const Call& call) {
-  const Manager::Validation found = call.manager().manager->Validate();
+  const Manager::Validation found = call.manager_now().manager->Validate();
   if (found.broken != nullptr) return Napi::String::New(call.env(), found.broken);
   return Napi::BigInt::New(call.env(), found.digest);
 }

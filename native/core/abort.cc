@@ -38,7 +38,7 @@ void Manager::State::AbortStep(std::uint32_t slot) {
     step.deferred.clear();
   }
   open_steps.erase(place);
-  CloseStep(slot);
+  CloseStep(slot, !executed);
 }
 
 void Manager::State::UndoStep(std::uint32_t slot, bool executed) {
@@ -115,10 +115,12 @@ void Manager::State::Reindex(StepEntry& entry) {
   BlockId set[kMaxGroups];
   std::copy_n(TailSet(tail), groups, set);
   // A run of its own comes back as one: the two stood in different places of their list.
-  if (stamp == kNoStamp && index.CanAppend(sequence.run)) {
+  const bool is_alike = index.IsRetained(sequence.run, entry.old_priority, entry.old_life);
+  if (stamp == kNoStamp && is_alike && index.CanAppend(sequence.run)) {
     index.Append(sequence.run, entry.lifted, set);
   } else {
     const RunId run = index.AddChild(sequence.run, entry.lifted, set);
+    index.Retain(run, entry.old_priority, entry.old_life);
     index.run(run).stamp = stamp == kNoStamp ? kUsedSince : stamp;
     index.Exchange(sequence.run, HoldKind::kActive, run, HoldKind::kActive);
     sequence.run = run;

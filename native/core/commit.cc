@@ -174,7 +174,7 @@ Status Manager::State::Commit(StepHandle handle, Tokens ids) {
     if (!CommitInTail(slot, entry, *tokens)) CommitEntry(slot, entry, tokens);
   }
   stats.steps++;
-  CloseStep(slot);
+  CloseStep(slot, false);
   return Status::kOk;
 }
 
@@ -405,7 +405,7 @@ void Manager::State::PassOnRedundant(Step& step) {
   step.redundant.clear();
 }
 
-void Manager::State::CloseStep(std::uint32_t slot) {
+void Manager::State::CloseStep(std::uint32_t slot, bool is_undone) {
   Step& step = steps[slot];
   PassOnRedundant(step);
   for (const Deferred& deferred : step.deferred) pools[deferred.group].Give(deferred.block);
@@ -418,7 +418,11 @@ void Manager::State::CloseStep(std::uint32_t slot) {
     if (sequence.steps != 0) continue;
     sequence.writable = false;
     sequence.diverged = false;
-    if (sequence.closing) FinishClose(entry.sequence);
+    if (is_undone && sequence.prefetches) {
+      UndoOpen(entry.sequence);
+    } else if (sequence.closing) {
+      FinishClose(entry.sequence);
+    }
   }
 }
 

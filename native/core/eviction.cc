@@ -217,6 +217,7 @@ void Manager::State::FinalizeDrop(std::uint64_t number, std::uint32_t slot) {
   HandOver(number, slot);
   if (run == kNone) return;
   stats.evictions++;
+  TellDropped(run);
   DropChildren(run);
   index.SetHidden(run, index.run(run).hidden - 1u);
   if (index.run(run).length > 1) {
@@ -304,6 +305,7 @@ void Manager::State::DropLastEntry(RunId run) {
     pools[group].Give(index.block(run, entry, group));
   }
   stats.evictions++;
+  TellDropped(run);
   if (entry > 0) {
     index.PopTail(run);
   } else {
@@ -359,7 +361,11 @@ bool Manager::State::EnsureRuns(std::uint32_t count) {
     RunId victim = index.lists().Victim(Tier::kDevice);
     if (!leaf(victim)) victim = index.lists().Victim(Tier::kHost);
     if (!leaf(victim)) {
-      index.Compact();
+      // Runs that were held when a step was planned may have to go back to where they stood.
+      const bool is_step = std::any_of(steps.begin(), steps.end(), [](const Step& step) {
+        return step.state != StepState::kFree;
+      });
+      index.Compact(!is_step);
       return index.free_runs() >= count;
     }
     for (std::uint32_t left = index.run(victim).length; left > 0; --left) DropLastEntry(victim);

@@ -1,6 +1,7 @@
 #include "extra_keys.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace pagedkv {
 
@@ -33,7 +34,7 @@ KeyListId ExtraKeys::AddList(KeyRanges ranges) {
   counted.ranges.reserve(ranges.size());
   counted.spans.reserve(3 * ranges.size());
   for (const KeyRange& range : ranges) {
-    const KeyId key = keys_.Intern(std::string(range.key));
+    const KeyId key = InternKey(range.key);
     // Two that follow each other under the same key are one: equal keys must have equal extras.
     Stretch* last = counted.ranges.empty() ? nullptr : &counted.ranges.back();
     if (last != nullptr && last->end == range.from && last->key == key) {
@@ -54,6 +55,14 @@ KeyListId ExtraKeys::AddList(KeyRanges ranges) {
   list = {1, kNone, std::move(counted.spans)};
   counted.spans.clear();
   return id;
+}
+
+KeyId ExtraKeys::InternKey(std::string_view bytes) {
+  fingerprints_.reserve(keys_.size() + 2);  // numbers begin at 1
+  const KeyId key = keys_.Intern(std::string(bytes));
+  if (fingerprints_.size() <= key) fingerprints_.resize(key + 1);
+  fingerprints_[key] = static_cast<std::uint32_t>(std::hash<std::string_view>()(bytes));
+  return key;
 }
 
 // The blocks that ranges of positions touch: some lie wholly under one key, the others are mixed.
@@ -158,6 +167,14 @@ class StretchReader {
 };
 
 }  // namespace
+
+std::uint32_t ExtraKeys::FingerprintOf(Extra extra) const {
+  std::uint32_t mixed = 0;
+  ForEachStretch(extra, [&](const Stretch& stretch) {
+    mixed = (mixed ^ fingerprints_[stretch.key] ^ stretch.begin << 16 ^ stretch.end) * 0x9E3779B1u;
+  });
+  return mixed;
+}
 
 std::uint32_t ExtraKeys::Common(Extra a, Extra b) const {
   if (a == b) return block_size_;

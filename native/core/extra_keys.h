@@ -87,6 +87,8 @@ class ExtraKeys {
   // Extras.
   void Hold(Extra extra);
   void Release(Extra extra);
+  // A hash of the keys' bytes, for guesses: nothing is shared for it.
+  std::uint32_t FingerprintOf(Extra extra) const;
   // How many offsets from the start of a block stand under the same keys. O(stretches).
   std::uint32_t Common(Extra a, Extra b) const;
   KeyId KeyAt(Extra extra, std::uint32_t offset) const;
@@ -116,11 +118,13 @@ class ExtraKeys {
 
   static bool IsMixed(Extra extra) { return (extra & kMixed) != 0; }
   const Pattern& PatternOf(Extra extra) const { return patterns_.ValueOf(extra & ~kMixed); }
+  KeyId InternKey(std::string_view bytes);
   Extra InternPattern(Pattern pattern);
   void AddSpans(std::span<const Stretch> ranges, std::vector<ExtraSpan>& spans);
 
   const std::uint32_t block_size_;
   InternTable<std::string> keys_;
+  std::vector<std::uint32_t> fingerprints_;  // by key
   InternTable<Pattern> patterns_;
   std::vector<List> lists_;
   KeyListId free_list_ = kNone;

@@ -114,6 +114,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
   for (auto& spare : spare_claims) spare.reserve(sets * groups);
   open_steps.reserve(c.max_open_steps);
   path.reserve(row_cells);
+  missing.reserve(row_cells);
   default_root = MakeRoot("");
 }
 
@@ -204,7 +205,7 @@ void Manager::State::Attach(SequenceId id, const PrefixIndex::Match& match, std:
 
 Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name, KeyRanges ranges) {
   SequenceId id;
-  const Status status = NewSequence(tokens, name, ranges, id);
+  const Status status = NewSequence(tokens, name, ranges, true, id);
   if (status != Status::kOk) return {status, {}, 0};
   CountPrompt(id, tokens);
   stats.opens++;
@@ -212,7 +213,7 @@ Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name, K
 }
 
 Status Manager::State::NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges,
-                                   SequenceId& id) {
+                                   bool is_turn, SequenceId& id) {
   if (tokens.empty()) return Status::kEmptyTokens;
   if (tokens.size() > config.max_sequence_tokens) return Status::kSequenceTooLong;
   if (!ExtraKeys::AreValid(ranges)) return Status::kInvalidKeys;
@@ -229,6 +230,7 @@ Status Manager::State::NewSequence(Tokens tokens, std::string_view name, KeyRang
   sequence.generation = generation;
   sequence.state = SequenceState::kActive;
   sequence.keys = list.Take();
+  sequence.turn.is_told = is_turn;
   MatchPrompt(id, root, tokens);
   stats.sequences++;
   return Status::kOk;
@@ -242,8 +244,11 @@ void Manager::State::UndoOpen(SequenceId id) {
   keys.ReleaseList(sequence.keys);
   sequence = Sequence{};
   sequence.generation = generation;
-  index.UndoAcquire(run, HoldKind::kActive);
-  MaybeForgetRoot(run);
+  if (index.run(run).parent == kNone || index.IsDetached(run)) {
+    ReleaseHold(run, HoldKind::kActive);
+  } else {
+    index.UndoAcquire(run, HoldKind::kActive);
+  }
   free_sequences.push_back(id);
   stats.sequences--;
   TellSequence(id);
@@ -263,7 +268,9 @@ void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
   Sequence& sequence = sequences[id];
   const auto total = static_cast<std::uint32_t>(tokens.size());
   const RunId from = sequence.run;
-  Attach(id, index.Find(root, {}, tokens, keys.CursorOf(sequence.keys)), 0, total);
+  const PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(sequence.keys));
+  if (sequence.turn.is_told && index.policy().remembers()) TellOpened(id, match, tokens);
+  Attach(id, match, 0, total);
   if (from != kNone) ReleaseHold(from, HoldKind::kActive);
   sequence.cached = sequence.length;
   sequence.resident = !index.IsHost(sequence.run);
@@ -312,6 +319,7 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
   child.state = parent.state;
   child.length = child.planned = child.cached = at;
   child.resident = parent.resident;
+  child.turn = parent.turn;
   child.retentions = parent.retentions;
   std::copy_n(Retentions(parent_id), parent.retentions, Retentions(id));
   child.keys = parent.keys;
@@ -393,8 +401,11 @@ void Manager::State::FinishClose(SequenceId id) {
   const std::uint32_t generation = sequence.generation;
   const bool is_over = sequence.reuse == kReuseNever && IsEnd(run);
   keys.ReleaseList(sequence.keys);
+  if (sequence.turn.is_told) TellClosing(sequence);
   sequence = Sequence{};
   ReleaseHold(run, kind);
+  index.policy().EndTurn();
+  index.lists().EndTurn();
   if (is_over) ForgetEnd(run);
   // A slot whose generations are used up is retired: no stale handle ever meets a new sequence.
   sequence.generation = generation == kNone ? kNone : generation + 1;

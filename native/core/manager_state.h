@@ -30,7 +30,8 @@ struct Manager::State {
 
   // --- Sequences (manager.cc) ---
   OpenResult Open(Tokens tokens, std::string_view name, KeyRanges ranges);
-  Status NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges, SequenceId& id);
+  Status NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges, bool is_turn,
+                     SequenceId& id);
   void UndoOpen(SequenceId id);
   void CountPrompt(SequenceId id, Tokens tokens);
   OpenResult Fork(SequenceHandle handle, std::uint32_t at);
@@ -85,6 +86,10 @@ struct Manager::State {
   bool IsRetainedAlike(SequenceId id, RunId run) const;
   void RetainBlock(SequenceId id, RunId run, std::uint32_t block);
   void ForgetEnd(RunId run);
+  void TellOpened(SequenceId id, const PrefixIndex::Match& match, Tokens tokens);
+  void TellClosing(const Sequence& sequence);
+  std::uint32_t MarkOf(const Sequence& sequence) const;
+  void TellDropped(RunId run);
   bool IsEnd(RunId run) const {
     return index.run(run).parent != kNone && index.run(run).child == kNone;
   }
@@ -203,7 +208,7 @@ struct Manager::State {
   void UndoStep(std::uint32_t slot, bool executed);
   void AbortStep(std::uint32_t slot);
   void PassOnRedundant(Step& step);
-  void CloseStep(std::uint32_t slot);
+  void CloseStep(std::uint32_t slot, bool is_undone);
   std::uint32_t* StepWords(std::uint32_t slot) {
     return shared + layout.steps + slot * layout.step_words;
   }
@@ -277,8 +282,9 @@ struct Manager::State {
   std::uint32_t orphans = 0;        // claims of no step
   std::uint32_t reserved_runs = 0;  // by open steps, for their commits
   std::uint32_t batch_mark = 0;
-  Status plan_status = Status::kOk;  // why the last plan failed
-  std::vector<RunId> path;           // scratch
+  Status plan_status = Status::kOk;    // why the last plan failed
+  std::vector<RunId> path;             // scratch
+  std::vector<std::uint32_t> missing;  // scratch: fingerprints
 
   std::vector<Transfer> transfers;
   std::uint32_t next_ticket = 0;

@@ -46,7 +46,10 @@ void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
   }
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   const std::uint32_t total = sequence.length + count;
-  if (std::min(before + match.tokens + part, total - 1) <= sequence.length) return;
+  // A whole block of one token saves no token, but a block.
+  const bool saves_block = before == sequence.length && match.tokens == count;
+  const bool saves_tokens = std::min(before + match.tokens + part, total - 1) > sequence.length;
+  if (!saves_tokens && !saves_block) return;
   entry.old_run = sequence.run;  // held until the step ends, so that an abort can go back to it
   Attach(entry.sequence, match, before, total);
   sequence.cached += sequence.length - entry.old_length;

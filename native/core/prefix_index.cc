@@ -33,10 +33,11 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, Ex
       groups_(static_cast<std::uint32_t>(config.groups.size())),
       lane_count_(groups_ + 1),
       pools_(pools),
+      keys_(keys),
       run_capacity_(RunCapacity(config)),
       runs_(Zeroed<Run>(run_capacity_)),
       uses_(Zeroed<RunUse>(run_capacity_)),
-      policy_(MakePolicy(config.policy, EntryCapacity(config))),
+      policy_(MakePolicy(config.policy, uses_.get(), EntryCapacity(config))),
       lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
       slots_(config.block_size, EntryCapacity(config), keys),
       events_(config.events ? EntryCapacity(config) : 0),
@@ -119,7 +120,10 @@ void PrefixIndex::Relink(RunId run, std::uint32_t begin, std::uint32_t end) {
 }
 
 RunId PrefixIndex::AddRoot() {
-  return NewRun();
+  const RunId root = NewRun();
+  uses_[root].fingerprint =
+      static_cast<std::uint32_t>((secret_ + root * 0x9E3779B97F4A7C15ull) >> 32);
+  return root;
 }
 
 void PrefixIndex::RemoveRoot(RunId root) {
@@ -135,6 +139,7 @@ RunId PrefixIndex::AddChild(RunId parent, TokenSlot slot, const BlockId* set) {
   run.depth = above.depth + above.length;
   run.length = 1;
   run.flags = above.flags & kRunDetached;
+  if (policy_->remembers()) uses_[id].fingerprint = FingerprintAfter(parent, above.length);
   WriteEntry(id, 0, slot, set);
   if (above.child != kNone) above.flags |= kRunBranched;
   above.child = Insert(above.child, id);
@@ -222,106 +227,6 @@ void PrefixIndex::SetHidden(RunId id, std::uint32_t hidden) {
   CountVisible(id, visible);
 }
 
-// --- Matching ---
-
-RunId PrefixIndex::FindChild(RunId parent, Content block) const {
-  RunId node = runs_[parent].child;
-  while (node != kNone) {
-    const int order = slots_.Compare(block, SlotOf(node, 0));
-    if (order == 0) return node;
-    node = order < 0 ? runs_[node].left : runs_[node].right;
-  }
-  return kNone;
-}
-
-void PrefixIndex::Prefetch(RunId id) const {
-  __builtin_prefetch(&runs_[id]);
-  for (std::uint32_t lane = 0; lane < lane_count_; ++lane) __builtin_prefetch(Lane(id, lane));
-}
-
-// The child whose first block is `query`, of which the first `limit` offsets are known. Where there
-// is none, its neighbours share the longest part with it: notes the longer one.
-RunId PrefixIndex::FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const {
-  RunId node = runs_[parent].child;
-  if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
-  RunId neighbours[2] = {kNone, kNone};
-  std::uint32_t shared[2] = {0, 0};
-  while (node != kNone) {
-    const TokenSlots::Order order = slots_.OrderOf(query, limit, SlotOf(node, 0));
-    if (order.common == block_size_) return node;
-    const int side = order.is_after ? 0 : 1;
-    neighbours[side] = node;
-    shared[side] = order.common;
-    node = order.is_after ? runs_[node].right : runs_[node].left;
-  }
-  for (const int side : {0, 1}) {
-    if (shared[side] <= match.part || Visible(neighbours[side]) == 0) continue;
-    match.part = shared[side];
-    match.part_run = neighbours[side];
-    match.part_index = 0;
-  }
-  return kNone;
-}
-
-PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail,
-                                     ExtraCursor extras) const {
-  Match match;
-  match.run = from;
-  match.count = runs_[from].length;
-  // The first block of the search may straddle the two spans: it is compared from a buffer.
-  Token first[kMaxBlockSize];
-  std::size_t position = 0;
-  const std::size_t total = head.size() + tail.size();
-  assert(head.size() <= block_size_);
-  if (!head.empty()) {
-    std::copy(head.begin(), head.end(), first);
-    const std::size_t rest = std::min(std::size_t{block_size_} - head.size(), tail.size());
-    std::copy_n(tail.begin(), rest, first + head.size());
-  }
-  const Token* query = head.empty() ? tail.data() : first;
-  std::uint32_t block = blocks_above_end(from);
-  const std::uint32_t end = block + static_cast<std::uint32_t>(total / block_size_);
-  const auto left = [&] {
-    return static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
-  };
-
-  while (position < total) {
-    const Content content{query, extras.At(block)};
-    // Most often there is one child, which goes on as the prompt does.
-    RunId exact = runs_[match.run].child;
-    const bool is_usual = exact != kNone && block < end && slots_.Same(content, SlotOf(exact, 0));
-    if (!is_usual) exact = FindBelow(match.run, content, left(), match);
-    if (exact == kNone || Visible(exact) == 0) break;
-
-    const Run& run = runs_[exact];
-    const std::uint32_t visible = Visible(exact);
-    if (run.child != kNone) Prefetch(run.child);
-    for (std::uint32_t entry = 1; entry < visible; ++entry)
-      __builtin_prefetch(TokensOf(exact, entry));
-    match.run = exact;
-    match.part = 0;
-    match.part_run = kNone;
-    const TokenSlot* slots = Lane(exact, 0);
-    query = tail.data() + (position + block_size_ - head.size());
-    const std::uint32_t same = 1 + slots_.CountSame(query, extras, block + 1, slots + 1,
-                                                    std::min(visible, end - block) - 1);
-    match.count = same;
-    block += same;
-    position += std::size_t{same} * block_size_;
-    query = tail.data() + (position - head.size());
-    if (same < visible && position < total) {
-      match.part = slots_.OrderOf({query, extras.At(block)}, left(), slots[same]).common;
-      if (match.part > 0) {
-        match.part_run = exact;
-        match.part_index = same;
-      }
-    }
-    if (same < run.length) break;
-  }
-  match.tokens = static_cast<std::uint32_t>(position);
-  return match;
-}
-
 // --- Splitting and merging ---
 
 RunId PrefixIndex::EndAfter(RunId id, std::uint32_t count) {
@@ -357,6 +262,7 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
     std::copy(from + count, from + run.length, from);
   }
   Relink(front_id, 0, count);
+  if (policy_->remembers()) uses_[id].fingerprint = FingerprintAfter(front_id, count);
   run.parent = front_id;
   run.left = run.right = kNone;
   run.depth += count;
@@ -374,8 +280,8 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
   return front_id;
 }
 
-// Whether nothing tells a run and its only child apart. What was asked for one of them alone, or
-// is known of it, keeps held runs apart as long as there are enough runs.
+// Whether nothing tells a run and its only child apart. What was asked for one of them alone, what
+// is known of it, or where it stood before it was held keeps runs apart, unless runs are short.
 bool PrefixIndex::CanMerge(RunId id, bool is_needed) const {
   const Run& run = runs_[id];
   if (run.parent == kNone || run.holders > 0 || run.child == kNone || run.hidden > 0) return false;
@@ -391,9 +297,16 @@ bool PrefixIndex::CanMerge(RunId id, bool is_needed) const {
                      (child.flags & kRunTimed) == 0 &&
                      uses_[id].priority == uses_[run.child].priority;
   if (!alike && !is_needed) return false;
-  if (run.list == kNoList) return IsHeld(id);
-  // Neighbours in the list, and nothing that is held now could come back between them.
-  return (run.flags & kRunAside) == 0 && child.next == id && run.stamp <= child.stamp + kRunBlocks;
+  // Nothing could come back between them.
+  const bool adjacent = run.stamp <= child.stamp + kRunBlocks;
+  if (run.list == kNoList) {
+    const bool stood_together = run.stamp != kUsedSince && child.stamp != kUsedSince && adjacent &&
+                                uses_[id].queue == uses_[run.child].queue &&
+                                uses_[id].level == uses_[run.child].level;
+    const bool lost_their_places = run.stamp == kUsedSince && child.stamp == kUsedSince;
+    return IsHeld(id) && (stood_together || lost_their_places || is_needed);
+  }
+  return (run.flags & kRunAside) == 0 && child.next == id && adjacent;
 }
 
 void PrefixIndex::TryMerge(RunId id, bool is_needed) {
@@ -413,6 +326,7 @@ void PrefixIndex::TryMerge(RunId id, bool is_needed) {
   }
   if (run.stamp == kUsedSince) child.stamp = kUsedSince;
   uses_[child_id].priority = std::max(uses_[child_id].priority, uses_[id].priority);
+  uses_[child_id].fingerprint = uses_[id].fingerprint;
   child.parent = run.parent;
   child.depth = run.depth;
   child.length = static_cast<std::uint8_t>(child.length + run.length);
@@ -420,13 +334,13 @@ void PrefixIndex::TryMerge(RunId id, bool is_needed) {
   FreeRun(id);
 }
 
-void PrefixIndex::Compact() {
+void PrefixIndex::Compact(bool is_needed) {
   bool merged = true;
   while (merged) {
     merged = false;
     for (RunId id = 0; id < fresh_run_; ++id) {
-      if (!CanMerge(id, true)) continue;
-      TryMerge(id, true);
+      if (!CanMerge(id, is_needed)) continue;
+      TryMerge(id, is_needed);
       merged = true;
     }
   }

@@ -135,7 +135,7 @@ class PrefixIndex {
   // nothing that must. O(1).
   void TryMerge(RunId run, bool is_needed = false);
   // Does so everywhere. O(runs): for when no run is left.
-  void Compact();
+  void Compact(bool is_needed);
 
   void Acquire(RunId run, HoldKind kind);
   // Gives a hold back. Runs that nobody holds any more become the most recently used, deepest
@@ -162,8 +162,10 @@ class PrefixIndex {
   // that counts as a use. `life`: in milliseconds after its last use; 0: for ever. O(log runs).
   void Retain(RunId run, std::uint8_t priority, std::uint32_t life);
   bool IsRetained(RunId run, std::uint8_t priority, std::uint32_t life) const {
-    return uses_[run].priority == priority &&
-           ((runs_[run].flags & kRunTimed) == 0 ? 0 : expiry_.life(run)) == life;
+    return uses_[run].priority == priority && LifeOf(run) == life;
+  }
+  std::uint32_t LifeOf(RunId run) const {
+    return (runs_[run].flags & kRunTimed) == 0 ? 0 : expiry_.life(run);
   }
   // Nobody will ask for a run that waits: it goes first.
   void MakeWorthless(RunId run);
@@ -173,6 +175,11 @@ class PrefixIndex {
   RunLists& lists() { return lists_; }
   const RunLists& lists() const { return lists_; }
   RunUse& use(RunId run) { return uses_[run]; }
+  EvictionPolicy& policy() { return *policy_; }
+  // Of the prefix that ends after the first `count` entries of a run, and of one block more than a
+  // prefix. Only where the policy remembers.
+  std::uint32_t FingerprintAfter(RunId run, std::uint32_t count) const;
+  std::uint32_t Fingerprint(std::uint32_t prefix, Content block) const;
   const RunUse& use(RunId run) const { return uses_[run]; }
 
   // Calls `visit` with each child of a run, in token order.
@@ -219,6 +226,7 @@ class PrefixIndex {
   const std::uint32_t groups_;
   const std::uint32_t lane_count_;
   std::vector<BlockPool>& pools_;
+  ExtraKeys& keys_;
   std::uint32_t run_capacity_;
   ZeroedArray<Run> runs_;
   ZeroedArray<RunUse> uses_;

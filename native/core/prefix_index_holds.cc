@@ -79,7 +79,7 @@ void PrefixIndex::Enlist(RunId id, Entrance entrance) {
   if (entrance == Entrance::kUsed && !IsHeld(id)) {
     RunUse& use = uses_[id];
     use.level = LevelOf(use.priority);
-    use.queue = policy_->Place(use);
+    use.queue = policy_->Place(use, blocks_above_end(id));
     if ((runs_[id].flags & kRunTimed) != 0) expiry_.set_time(id, now_ + expiry_.life(id));
   }
   const ListId list = ListFor(id);
@@ -119,6 +119,7 @@ void PrefixIndex::MakeWorthless(RunId id) {
 void PrefixIndex::SetTime(Milliseconds now) {
   if (now <= now_) return;
   now_ = now;
+  policy_->SetTime(now);
   for (RunId due = expiry_.Due(now); due != kNone; due = expiry_.Due(now)) MakeWorthless(due);
 }
 

@@ -1,4 +1,5 @@
-// How long blocks are kept: what callers ask for, and where it is written down. The index keeps
+// How long blocks are kept: what callers ask for, where it is written down, and what the eviction
+// policy is told. The index keeps
 // each run's priority and life; a sequence keeps what was asked for ranges that it has yet to
 // compute.
 #include <algorithm>
@@ -24,6 +25,7 @@ void Manager::State::RetainPath(RunId run, const Retention& retention) {
   // Blocks whose last token is in the range.
   const std::uint32_t first = retention.from / bs;
   const std::uint32_t end = retention.to == kNone ? kNone : retention.to / bs;
+  if (first >= end) return;
   while (index.run(run).parent != kNone) {
     const std::uint32_t depth = index.run(run).depth;
     const std::uint32_t below = index.blocks_above_end(run);
@@ -109,6 +111,49 @@ void Manager::State::ForgetEnd(RunId run) {
     if ((index.run(parent).flags & kRunBranched) != 0) return;
     run = parent;
   }
+}
+
+// --- What the eviction policy is told ---
+
+void Manager::State::TellOpened(SequenceId id, const PrefixIndex::Match& match, Tokens tokens) {
+  Turn& turn = sequences[id].turn;
+  const std::uint32_t bs = config.block_size;
+  turn.hit_blocks = match.tokens / bs;
+  turn.prompt_blocks = static_cast<std::uint32_t>(tokens.size() / bs);
+  missing.clear();
+  if (turn.hit_blocks < turn.prompt_blocks) {
+    ExtraCursor extras = keys.CursorOf(sequences[id].keys);
+    std::uint32_t prefix = index.FingerprintAfter(match.run, match.count);
+    for (std::uint32_t block = turn.hit_blocks; block < turn.prompt_blocks; ++block) {
+      const Content content{tokens.data() + std::size_t{block} * bs, extras.At(block)};
+      prefix = index.Fingerprint(prefix, content);
+      missing.push_back(prefix);
+    }
+  }
+  index.policy().Opened(turn, turn.hit_blocks > 0 ? match.run : kNone, missing);
+}
+
+void Manager::State::TellClosing(const Sequence& sequence) {
+  if (!index.policy().remembers()) return;
+  index.policy().BeginTurn(sequence.turn, sequence.blocks, MarkOf(sequence), sequence.reuse);
+  index.lists().BeginTurn();
+}
+
+// By its last eighth a prompt may differ, and still be known as the one that went before: what
+// stands at its end is often rewritten.
+std::uint32_t Manager::State::MarkOf(const Sequence& sequence) const {
+  const std::uint32_t blocks = std::min(sequence.turn.prompt_blocks, sequence.blocks);
+  const std::uint32_t marked = blocks == 0 ? 0 : blocks - (blocks - 1) / 8;
+  RunId run = sequence.run;
+  while (index.run(run).depth > 0 && index.run(run).depth >= marked) run = index.run(run).parent;
+  const Run& at = index.run(run);
+  return index.FingerprintAfter(run, std::min<std::uint32_t>(marked - at.depth, at.length));
+}
+
+// As its last block goes.
+void Manager::State::TellDropped(RunId run) {
+  if (!index.policy().remembers_drops() || index.run(run).length > 1) return;
+  index.policy().Dropped(index.use(run), index.FingerprintAfter(run, 1));
 }
 
 }  // namespace pagedkv

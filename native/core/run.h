@@ -69,11 +69,14 @@ static_assert(sizeof(Run) == 64);
 // What decides when a run is evicted, beside its place in a list. Apart from Run, as matching does
 // not need it.
 struct RunUse {
-  std::uint32_t last_use = 0;  // the policy's own time
-  std::uint16_t state = 0;     // the policy's own
-  std::uint8_t queue = 0;      // where the policy put it last
+  std::uint32_t last_use = 0;     // milliseconds, which wrap
+  std::uint32_t turn = 0;         // the policy's own: who used it last
+  std::uint32_t fingerprint = 0;  // of the prefix before it, where the policy remembers
+  std::uint8_t gap = 0;           // the policy's own: how often it is used
+  std::uint8_t queue = 0;         // where the policy put it last
   std::uint8_t priority = kDefaultPriority;
   std::uint8_t level = LevelOf(kDefaultPriority);
 };
+static_assert(sizeof(RunUse) == 16);
 
 }  // namespace pagedkv

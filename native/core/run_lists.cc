@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cassert>
+#include <utility>
 
 namespace pagedkv {
 namespace {
@@ -54,11 +55,16 @@ void RunLists::Join(RunId id, ListId list, Entrance entrance) {
   assert(run.list == kNoList && list != kNoList);
   run.list = list;
   if (entrance == Entrance::kRestored) {
+    chosen_[0] = chosen_[1] = kNone;  // it may come before who was chosen
     Link(id, PlaceByStamp(id));
   } else {
     clock_ += kRunBlocks;
     run.stamp = clock_;
     Link(id, lists_[list].tail);
+    if (turn_begins_ && uses_[id].turn != 0 && entrance == Entrance::kUsed) {
+      recent_[next_recent_++ % kRecentTurns] = id;
+      turn_begins_ = false;
+    }
   }
   CountBlocks(run, VisibleOf(run));
 }
@@ -83,6 +89,7 @@ void RunLists::Leave(RunId id) {
     Unlink(id);
   }
   run.list = kNoList;  // prev stays, as a hint where it stood
+  ForgetRecent(id);
 }
 
 void RunLists::SetAside(RunId id) {
@@ -92,34 +99,64 @@ void RunLists::SetAside(RunId id) {
 
 void RunLists::BringBack(RunId id) {
   runs_[id].flags &= static_cast<std::uint8_t>(~kRunAside);
+  chosen_[0] = chosen_[1] = kNone;
   Link(id, PlaceByStamp(id));
 }
 
 // --- Who is next ---
 
+std::uint8_t RunLists::LowestLevel(Tier tier) const {
+  return static_cast<std::uint8_t>(std::countr_zero(filled_[static_cast<std::size_t>(tier)]) /
+                                   kQueues);
+}
+
 RunId RunLists::Victim(Tier tier) {
-  const std::uint64_t& filled = filled_[static_cast<std::size_t>(tier)];
-  while (filled != 0) {
-    const auto level = static_cast<std::uint8_t>(std::countr_zero(filled) / kQueues);
-    const auto queues = static_cast<std::uint8_t>(filled >> (level * kQueues));
-    const List* lists = &lists_[QueueList(tier, level, 0)];
-    std::uint8_t queue = static_cast<std::uint8_t>(std::countr_zero(queues));
-    if ((queues & (queues - 1)) != 0) {
-      EvictionPolicy::Candidate candidates[kQueues];
-      for (std::uint8_t i = queue; i < kQueues; ++i) {
-        if ((queues >> i & 1) == 0) continue;
-        candidates[i] = {&uses_[lists[i].head], lists[i].blocks};
-      }
-      queue = policy_.Choose(tier, queues, candidates);
-    }
-    const RunId id = lists[queue].head;
-    const Run& run = runs_[id];
-    const bool is_leaf =
-        (tier == Tier::kDevice ? run.visible_on_device : run.visible_children) == 0;
-    if (is_leaf) return id;
-    SetAside(id);
+  const auto number = static_cast<std::size_t>(tier);
+  while (filled_[number] != 0) {
+    const std::uint8_t level = LowestLevel(tier);
+    RunId& chosen = chosen_[number];
+    if (chosen == kNone || uses_[chosen].level != level) chosen = Choose(tier, level);
+    if (IsLeaf(chosen, tier)) return chosen;
+    SetAside(std::exchange(chosen, kNone));
   }
   return kNone;
+}
+
+RunId RunLists::Choose(Tier tier, std::uint8_t level) {
+  const auto queues =
+      static_cast<std::uint8_t>(filled_[static_cast<std::size_t>(tier)] >> (level * kQueues));
+  const List* lists = &lists_[QueueList(tier, level, 0)];
+  EvictionPolicy::Candidate candidates[kQueues + kRecentTurns];
+  std::size_t count = 0;
+  const auto add = [&](RunId id, bool is_front) {
+    const std::uint8_t queue = uses_[id].queue;
+    candidates[count++] = {id, queue, is_front, runs_[id].stamp, lists[queue].blocks};
+  };
+  for (unsigned left = queues; left != 0; left &= left - 1) {
+    const RunId front = lists[std::countr_zero(left)].head;
+    if (!IsLeaf(front, tier)) return front;
+    add(front, true);
+  }
+  for (const RunId id : recent_) {
+    if (id == kNone || uses_[id].level != level || !IsLeaf(id, tier)) continue;
+    if (((runs_[id].flags & kRunHost) != 0) == (tier == Tier::kHost)) add(id, false);
+  }
+  if (count == 1) return candidates[0].run;
+  return policy_.Choose(tier, {candidates, count});
+}
+
+// What stands above in the same turn is its end now.
+void RunLists::ForgetRecent(RunId id) {
+  for (RunId& recent : recent_) {
+    if (recent != id) continue;
+    const RunId above = runs_[id].parent;
+    const bool is_same_turn =
+        above != kNone && IsQueue(runs_[above].list) && uses_[above].turn == uses_[id].turn;
+    recent = is_same_turn ? above : kNone;
+  }
+  for (RunId& chosen : chosen_) {
+    if (chosen == id) chosen = kNone;
+  }
 }
 
 }  // namespace pagedkv

@@ -49,6 +49,10 @@ class RunLists {
   // The run whose last visible entry is evicted next, or kNone. O(1), amortised.
   RunId Victim(Tier tier);
 
+  // The runs that join until the end of a turn are its: the first is its end.
+  void BeginTurn() { turn_begins_ = true; }
+  void EndTurn() { turn_begins_ = false; }
+
   RunId Front(ListId list) const { return lists_[list].head; }
   // Visible entries of a tier that nobody holds.
   std::uint32_t CachedBlocks(Tier tier) const { return cached_[static_cast<std::size_t>(tier)]; }
@@ -70,6 +74,12 @@ class RunLists {
   void Link(RunId id, RunId before);
   void Unlink(RunId id);
   void SetAside(RunId id);
+  bool IsLeaf(RunId id, Tier tier) const {
+    return (tier == Tier::kDevice ? runs_[id].visible_on_device : runs_[id].visible_children) == 0;
+  }
+  std::uint8_t LowestLevel(Tier tier) const;
+  RunId Choose(Tier tier, std::uint8_t level);
+  void ForgetRecent(RunId id);
   void BringBack(RunId id);
   RunId PlaceByStamp(RunId id) const;
   std::uint64_t& FilledQueues(ListId list) {
@@ -85,6 +95,13 @@ class RunLists {
   std::uint64_t clock_ = 0;
   std::uint64_t filled_[kTiers] = {};  // bit per queue with a run in its chain
   std::uint32_t cached_[kTiers] = {};
+  // The ends of the last few turns, as far as they are cached: candidates too.
+  static constexpr std::uint32_t kRecentTurns = 4;
+  RunId recent_[kRecentTurns] = {kNone, kNone, kNone, kNone};
+  std::uint32_t next_recent_ = 0;
+  bool turn_begins_ = false;
+  // Who was chosen last: it goes as a whole, before there is another choice.
+  RunId chosen_[kTiers] = {kNone, kNone};
   List lists_[kLists];
 };
 

@@ -67,8 +67,8 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
                                                  KeyRanges ranges) {
   if (open_steps.size() == steps.size()) return {Status::kTooManyOpenSteps, {}, {}};
   SequenceId id;
-  if (const Status status = NewSequence(tokens, name, ranges, id); status != Status::kOk)
-    return {status, {}, {}};
+  const Status status = NewSequence(tokens, name, ranges, false, id);
+  if (status != Status::kOk) return {status, {}, {}};
   // The place of the batch's first entry is borrowed: a batch may stand there.
   std::uint32_t* entry = shared + layout.batch_entries;
   std::uint32_t borrowed[kBatchEntryWords];
@@ -78,7 +78,7 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
   const ScheduleResult result = Plan(1);
   std::copy_n(borrowed, kBatchEntryWords, entry);
   if (result.status == Status::kOk) {
-    sequences[id].closing = true;
+    sequences[id].closing = sequences[id].prefetches = true;
     TellSequence(id);
   } else {
     UndoOpen(id);
@@ -92,7 +92,6 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   while (steps[slot].state != StepState::kFree) slot++;
   Step& step = steps[slot];
   ResetStep(slot);
-  step.state = StepState::kPlanned;
   plan_status = Status::kOutOfBlocks;
 
   // Committing must not fail for want of a run.
@@ -105,10 +104,8 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   }
   const auto runs = 4 * count + 3 * ranges +
                     static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
-  if (!EnsureRuns(runs)) {
-    step.state = StepState::kFree;
-    return {Status::kIndexFull, {}, {}};
-  }
+  if (!EnsureRuns(runs)) return {Status::kIndexFull, {}, {}};
+  step.state = StepState::kPlanned;
   step.reserved_runs = runs;
   reserved_runs += runs;
 
@@ -274,6 +271,8 @@ void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
     set[group] = index.block(run, last, group);
     pools[group].set_state(set[group], BlockState::kPrivate);
   }
+  entry.old_priority = index.use(run).priority;
+  entry.old_life = index.LifeOf(run);
   std::memcpy(TailTokens(entry.sequence), index.TokensOf(run, last),
               config.block_size * sizeof(Token));
   if (last > 0) {
@@ -347,6 +346,10 @@ bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint3
   const std::uint32_t bs = config.block_size;
   std::uint32_t position = sequence.planned;
   const bool in_indexed = !sequence.diverged && position < sequence.blocks * bs;
+  if (position == end) {
+    WriteSlots(slot, entry, position);  // no token: what the sequence holds was brought back
+    return true;
+  }
   if (in_indexed) {
     if (!PlanInIndexed(slot, entry, position, end)) return false;
   } else if (position % bs != 0) {

@@ -10,6 +10,7 @@
 // What open steps add stands in `planned`, and in the steps.
 #pragma once
 
+#include "eviction_policy.h"
 #include "prefix_index.h"
 #include "types.h"
 
@@ -33,13 +34,15 @@ struct Sequence {
   std::uint32_t dirty_end = 0;
   std::uint32_t batch_mark = 0;         // the schedule that saw it last
   std::uint32_t reuse = kReuseUnknown;  // told at close
-  std::uint8_t retentions = 0;          // ranges that something was asked for
-  bool computed = false;                // a token was committed since open, fork or resume
-  bool resident = false;                // every held block is on the device, and in the row
-  bool writable = false;   // the block at `planned` belongs to an open step of this sequence
-  bool diverged = false;   // an open step has left the held indexed block
-  bool truncated = false;  // it stands inside an indexed block that it has filled once
-  bool closing = false;    // closes when its last open step ends
+  Turn turn;
+  std::uint8_t retentions = 0;  // ranges that something was asked for
+  bool computed = false;        // a token was committed since open, fork or resume
+  bool resident = false;        // every held block is on the device, and in the row
+  bool writable = false;        // the block at `planned` belongs to an open step of this sequence
+  bool diverged = false;        // an open step has left the held indexed block
+  bool truncated = false;       // it stands inside an indexed block that it has filled once
+  bool closing = false;         // closes when its last open step ends
+  bool prefetches = false;      // it holds what a step without tokens brings to the device
 };
 
 // A partly filled block and those who hold it: forks share it until one of them appends.

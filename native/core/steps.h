@@ -33,7 +33,9 @@ struct StepEntry {
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
   // Of the indexed block at its end, which was taken out of the index to be written in place.
   TokenSlot lifted = kNone;
-  std::uint64_t old_stamp = kNoStamp;  // of the run of one block that it took over
+  std::uint64_t old_stamp = kNoStamp;            // of the run of one block that it took over
+  std::uint8_t old_priority = kDefaultPriority;  // and of what was asked for it
+  std::uint32_t old_life = 0;
   std::uint32_t old_length = 0;
   std::uint32_t old_planned = 0;
   std::uint32_t old_blocks = 0;

@@ -126,6 +126,20 @@ TEST("a shared part shorter than min_partial_tokens is computed again") {
   device.CloseAll();
 }
 
+TEST("a cached block of one token is found when its token is scheduled") {
+  Config config = Pool(4);
+  config.block_size = 1;
+  SimulatedDevice device(config);
+  device.Cache(Text(1, 1));
+  const SequenceId chat = device.Open(Text(2, 1));
+  const StepId step = device.Schedule({{chat, Text(1, 1)}});
+  CHECK_EQ(device.Slots(step)[0], kNone);
+  device.Execute(step);
+  device.Commit(step);
+  CHECK_EQ(device.Held(), 1);
+  device.CloseAll();
+}
+
 TEST("the longest of several parts of cached siblings is taken") {
   SimulatedDevice device(Pool(64));
   const TokenList head = Text(1, 16);

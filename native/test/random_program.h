@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "random_config.h"
+#include "random_keys.h"
 #include "simulated_device.h"
 #include "test.h"
 
@@ -31,53 +32,13 @@ enum Operation : std::uint32_t {
   kEnd,
   kClear,
   kLookup,
+  kRetain,
+  kRetainPrompt,
+  kExpectReuse,
+  kTime,
+  kDemote,
+  kPrefetch,
   kOperations
-};
-
-// Lists of keys over a small alphabet, more often than not one that was seen before.
-class RandomKeys {
- public:
-  RandomKeys(Random& random, const Config& config)
-      : random_(random), block_size_(config.block_size) {}
-
-  // One in 40 with a range too much.
-  KeyList Next() {
-    if (random_.OneIn(3)) return {};
-    KeyList keys =
-        seen_.size() >= 4 || (!seen_.empty() && random_.OneIn(2)) ? random_.Pick(seen_) : New();
-    if (random_.OneIn(40)) keys.push_back(Bad(keys));
-    return keys;
-  }
-
- private:
-  KeyList New() {
-    KeyList keys;
-    std::uint32_t at = 0;
-    for (std::uint32_t left = random_.Between(1, 3); left > 0; --left) {
-      const std::uint32_t from = at + random_.Below(block_size_ * 2);
-      at = from + random_.Between(1, block_size_ * 2);
-      const bool is_endless = left == 1 && random_.OneIn(2);
-      keys.push_back({from, is_endless ? kNone : at, random_.OneIn(2) ? "x" : "yy"});
-    }
-    seen_.push_back(keys);
-    return keys;
-  }
-
-  Key Bad(const KeyList& keys) {
-    const std::uint32_t end = keys.back().to;
-    switch (random_.Below(3)) {
-      case 0:
-        return {end - 1, kNone, "x"};
-      case 1:
-        return {kNone, kNone, "x"};
-      default:
-        return {end, end, "x"};
-    }
-  }
-
-  Random& random_;
-  std::uint32_t block_size_;
-  std::vector<KeyList> seen_;
 };
 
 class Program {
@@ -89,8 +50,8 @@ class Program {
         prompts_(random_, config_),
         keys_(random_, config_) {
     Log(Describe(config_));
-    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5,
-                                                            3, 2,  3, 3,  4, 1, 3};
+    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3,
+                                                            3, 4,  1, 3,  2, 1, 1, 2, 1, 2};
     // Whole features are left out at random, so that the others meet more often.
     for (std::uint32_t op = 0; op < kOperations; ++op) {
       const bool is_left_out = op > kCommit && op != kClose && random_.OneIn(4);
@@ -136,22 +97,17 @@ class Program {
 
   KeyList NextKeys() { return has_keys_ ? keys_.Next() : KeyList(); }
 
-  static std::string ShowKeys(const KeyList& keys) {
-    std::ostringstream out;
-    for (const Key& key : keys) {
-      out << ' ' << key.bytes << '@' << key.from << '-';
-      if (key.to != kNone) out << key.to;
-    }
-    return out.str();
-  }
+  // A prompt, and where it stands.
+  struct Asked {
+    TokenList prompt;
+    std::string name;
+    KeyList keys;
+  };
 
-  static Statuses AgainstKeys(const KeyList& keys) {
-    std::uint32_t end = 0;
-    for (const Key& key : keys) {
-      if (key.from < end || key.from >= key.to) return {Status::kInvalidKeys};
-      end = key.to;
-    }
-    return {};
+  Asked NextAsked() { return {prompts_.Next(), RandomName(), NextKeys()}; }
+
+  static std::string Show(const Asked& asked) {
+    return asked.name + ' ' + test::Show(asked.prompt) + ShowKeys(asked.keys);
   }
 
   std::string RandomName() { return random_.OneIn(4) ? "b" : "a"; }
@@ -177,9 +133,11 @@ class Program {
 
   // A closed sequence keeps its slot until its steps have ended.
   std::size_t Occupied() const {
-    return static_cast<std::size_t>(std::count_if(known_.begin(), known_.end(), [&](SequenceId id) {
+    const auto is_occupied = [&](SequenceId id) {
       return !device_.IsClosed(id) || device_.IsInStep(id);
-    }));
+    };
+    return static_cast<std::size_t>(std::count_if(known_.begin(), known_.end(), is_occupied)) +
+           device_.OpenPrefetches();
   }
 
   Statuses AgainstSlots() const {
@@ -211,6 +169,16 @@ class Program {
         return Clear();
       case kLookup:
         return Lookup();
+      case kRetainPrompt:
+        return RetainPrompt();
+      case kExpectReuse:
+        return ExpectReuse();
+      case kTime:
+        return PassTime();
+      case kDemote:
+        return Demote();
+      case kPrefetch:
+        return Prefetch();
       default:
         break;
     }
@@ -227,22 +195,22 @@ class Program {
         return Preempt(id, PreemptMode::kSwap);
       case kDrop:
         return Preempt(id, PreemptMode::kDrop);
+      case kRetain:
+        return Retain(id);
       default:
         return Resume(id);
     }
   }
 
   void Open() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
-    const KeyList keys = NextKeys();
-    LogCall("Open ", name, ' ', Show(prompt), ShowKeys(keys));
+    const Asked asked = NextAsked();
+    LogCall("Open ", Show(asked));
     Statuses must = AgainstSlots();
-    must.merge(AgainstKeys(keys));
-    if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
-    const auto opened = device_.TryOpen(prompt, name, keys);
+    must.merge(AgainstKeys(asked.keys));
+    if (asked.prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    const auto opened = device_.TryOpen(asked.prompt, asked.name, asked.keys);
     CheckStatus(opened.status, must);
-    if (opened.status == Status::kOk) Adopt(opened, prompt);
+    if (opened.status == Status::kOk) Adopt(opened, asked.prompt);
   }
 
   void Adopt(const SimulatedDevice::Opened& opened, TokenList prompt) {
@@ -283,7 +251,8 @@ class Program {
         must.insert(Status::kSequenceTooLong);
       }
       sum += entry.tokens.size();
-      line << " {" << id << (entry.is_count_only ? " count " : " ") << Show(entry.tokens) << '}';
+      line << " {" << id << (entry.is_count_only ? " count " : " ") << test::Show(entry.tokens)
+           << '}';
       batch.push_back(std::move(entry));
     }
     if (batch.size() > config_.max_batch_sequences || sum > config_.max_batch_tokens) {
@@ -381,9 +350,11 @@ class Program {
   }
 
   void Close(SequenceId id) {
-    LogCall("Close ", id);
+    const std::uint32_t reuse = RandomReuse();
+    LogCall("Close ", id, ", reuse ", reuse);
     const bool is_closed = device_.IsClosed(id);
-    CheckStatus(device_.TryClose(id), is_closed ? Statuses{Status::kSequenceClosed} : Statuses{});
+    CheckStatus(device_.TryClose(id, reuse),
+                is_closed ? Statuses{Status::kSequenceClosed} : Statuses{});
   }
 
   void Preempt(SequenceId id, PreemptMode mode) {
@@ -407,7 +378,7 @@ class Program {
   void Resume(SequenceId id) {
     const TokenList prompt = random_.OneIn(2) ? plans_[id] : prompts_.Next();
     const std::optional<KeyList> keys = random_.OneIn(2) ? std::optional(NextKeys()) : std::nullopt;
-    LogCall("Resume ", id, ' ', Show(prompt), keys ? ShowKeys(*keys) : " as before");
+    LogCall("Resume ", id, ' ', test::Show(prompt), keys ? ShowKeys(*keys) : " as before");
     Statuses must;
     if (keys) must = AgainstKeys(*keys);
     if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
@@ -448,15 +419,88 @@ class Program {
   }
 
   void Lookup() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
-    const KeyList keys = NextKeys();
-    LogCall("Lookup ", name, ' ', Show(prompt), ShowKeys(keys));
-    const Statuses must = AgainstKeys(keys);
-    CheckStatus(device_.Lookup(prompt, name, keys).status, must);
-    const auto admission = device_.manager().Admission(prompt, name, Ranges(keys));
+    const Asked asked = NextAsked();
+    LogCall("Lookup ", Show(asked));
+    const Statuses must = AgainstKeys(asked.keys);
+    CheckStatus(device_.Lookup(asked.prompt, asked.name, asked.keys).status, must);
+    const auto admission =
+        device_.manager().Admission(asked.prompt, asked.name, Ranges(asked.keys));
     CheckStatus(admission.status, must);
     CHECK(admission.now_tokens <= admission.after_tokens);
+  }
+
+  std::uint32_t RandomReuse() {
+    if (random_.OneIn(2)) return kReuseUnknown;
+    return random_.OneIn(2) ? kReuseNever : random_.Below(5000);
+  }
+
+  Retention RandomRetention() {
+    Retention retention;
+    if (random_.OneIn(2)) retention.from = random_.Below(config_.max_sequence_tokens);
+    if (random_.OneIn(2)) retention.to = retention.from + 1 + random_.Below(20);
+    retention.priority = static_cast<std::uint8_t>(random_.Below(kPriorities));
+    if (random_.OneIn(2)) retention.life = 1 + random_.Below(1000);
+    return retention;
+  }
+
+  static std::string Show(const Retention& retention) {
+    std::ostringstream out;
+    out << retention.from << ".." << retention.to << " priority " << int{retention.priority}
+        << " life " << retention.life;
+    return out.str();
+  }
+
+  void Retain(SequenceId id) {
+    const Retention retention = RandomRetention();
+    LogCall("Retain ", id, ' ', Show(retention));
+    Statuses must;
+    if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
+    if (device_.IsInStep(id)) must.insert(Status::kSequenceInStep);
+    CheckStatus(device_.TryRetain(id, retention), must, {Status::kTooManyRetentions});
+  }
+
+  void RetainPrompt() {
+    const Asked asked = NextAsked();
+    const Retention retention = RandomRetention();
+    LogCall("Retain prompt ", Show(asked), ' ', Show(retention));
+    device_.RetainPrompt(asked.prompt, retention, asked.name, asked.keys);
+  }
+
+  void ExpectReuse() {
+    const Asked asked = NextAsked();
+    const std::uint32_t reuse = RandomReuse();
+    LogCall("Expect reuse of ", Show(asked), " in ", reuse);
+    device_.ExpectReuse(asked.prompt, reuse, asked.name, asked.keys);
+  }
+
+  void PassTime() {
+    now_ms_ += random_.Below(random_.OneIn(4) ? 2000 : 20);
+    LogCall("Time ", now_ms_);
+    device_.SetTime(now_ms_);
+  }
+
+  void Demote() {
+    const Asked asked = NextAsked();
+    LogCall("Demote ", Show(asked));
+    const auto preempted = device_.TryDemote(asked.prompt, asked.name, asked.keys);
+    CheckStatus(preempted.status, AgainstKeys(asked.keys));
+    if (preempted.transfer != kNone) waiting_.push_back(preempted.transfer);
+  }
+
+  void Prefetch() {
+    const Asked asked = NextAsked();
+    LogCall("Prefetch ", Show(asked));
+    Statuses must = AgainstSlots();
+    must.merge(AgainstKeys(asked.keys));
+    if (asked.prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    if (device_.OpenSteps().size() >= config_.max_open_steps) {
+      must.insert(Status::kTooManyOpenSteps);
+    }
+    const auto scheduled = device_.TryPrefetch(asked.prompt, asked.name, asked.keys);
+    CheckStatus(scheduled.status, must, {Status::kOutOfBlocks, Status::kTooManyTransfers});
+    if (scheduled.status == Status::kOk) {
+      LogCall("  step ", scheduled.step, ", onboards ", device_.Onboards(scheduled.step).size());
+    }
   }
 
   // Nothing may be left held, and the whole device can be had again.
@@ -482,6 +526,7 @@ class Program {
   RandomPrompts prompts_;
   RandomKeys keys_;
   std::vector<std::uint32_t> weights_;
+  std::uint64_t now_ms_ = 0;
   bool has_failures_ = false;
   bool has_counts_ = false;
   bool has_keys_ = false;

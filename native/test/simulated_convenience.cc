@@ -30,8 +30,8 @@ void SimulatedDevice::Truncate(SequenceId sequence, std::uint32_t length) {
   CHECK_EQ(TryTruncate(sequence, length), Status::kOk);
 }
 
-void SimulatedDevice::Close(SequenceId sequence) {
-  CHECK_EQ(TryClose(sequence), Status::kOk);
+void SimulatedDevice::Close(SequenceId sequence, std::uint32_t reuse) {
+  CHECK_EQ(TryClose(sequence, reuse), Status::kOk);
 }
 
 StepId SimulatedDevice::Schedule(const std::vector<Entry>& entries) {

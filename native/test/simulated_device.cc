@@ -251,10 +251,10 @@ Status SimulatedDevice::TryTruncate(SequenceId id, std::uint32_t length) {
   return status;
 }
 
-Status SimulatedDevice::TryClose(SequenceId id) {
+Status SimulatedDevice::TryClose(SequenceId id, std::uint32_t reuse) {
   const std::uint64_t before = Digest();
   Sequence& sequence = sequences_[id];
-  const Status status = manager_->Close(sequence.handle);
+  const Status status = manager_->Close(sequence.handle, reuse);
   if (status != Status::kOk) return Failed(status, before);
   ++changes_;
   CHECK(!sequence.is_closed);
@@ -359,10 +359,8 @@ void SimulatedDevice::AppendHistory(Step& step) {
 SimulatedDevice::Preempted SimulatedDevice::TryPreempt(SequenceId id, PreemptMode mode) {
   const std::uint64_t before = Digest();
   const Manager::PreemptResult result = manager_->Preempt(sequences_[id].handle, mode);
-  if (result.status != Status::kOk) {
-    return {Failed(result.status, before), kNone, result.moves, result.shortage};
-  }
-  ++changes_;
+  const Preempted preempted = AdoptTransfer(result, id, before);
+  if (result.status != Status::kOk) return preempted;
   if (mode == PreemptMode::kDrop) {
     CHECK_EQ(result.ticket, kNone);
     sequences_[id].tokens.clear();
@@ -372,6 +370,17 @@ SimulatedDevice::Preempted SimulatedDevice::TryPreempt(SequenceId id, PreemptMod
     sequences_[id].has_row = false;
     sequences_[id].was_on_host = true;
   }
+  Check();
+  return preempted;
+}
+
+SimulatedDevice::Preempted SimulatedDevice::AdoptTransfer(const Manager::PreemptResult& result,
+                                                          SequenceId id,
+                                                          std::uint64_t digest_before) {
+  if (result.status != Status::kOk) {
+    return {Failed(result.status, digest_before), kNone, result.moves, result.shortage};
+  }
+  ++changes_;
   if (result.ticket == kNone) CHECK_EQ(result.moves, 0);
   Preempted preempted{Status::kOk, kNone, result.moves, {}};
   if (result.ticket != kNone) {
@@ -385,7 +394,6 @@ SimulatedDevice::Preempted SimulatedDevice::TryPreempt(SequenceId id, PreemptMod
     transfers_.push_back(std::move(transfer));
     preempted.transfer = static_cast<TransferId>(transfers_.size() - 1);
   }
-  Check();
   return preempted;
 }
 

@@ -104,19 +104,24 @@ class SimulatedDevice {
   Opened TryResume(SequenceId sequence, const TokenList& tokens,
                    const std::optional<KeyList>& keys = std::nullopt);
   Status TryTruncate(SequenceId sequence, std::uint32_t length);
-  Status TryClose(SequenceId sequence);
+  Status TryClose(SequenceId sequence, std::uint32_t reuse = kReuseUnknown);
   Scheduled TrySchedule(const std::vector<Entry>& entries);
   Status TryExecute(StepId step, bool ok = true);
   Status TryCommit(StepId step);
   Status TryAbort(StepId step);
   Preempted TryPreempt(SequenceId sequence, PreemptMode mode);
+  Preempted TryDemote(const TokenList& tokens, std::string_view name_space = "",
+                      const KeyList& keys = {});
+  Scheduled TryPrefetch(const TokenList& tokens, std::string_view name_space = "",
+                        const KeyList& keys = {});
+  Status TryRetain(SequenceId sequence, const Retention& retention);
 
   SequenceId Open(const TokenList& tokens, std::string_view name_space = "",
                   const KeyList& keys = {});
   SequenceId Fork(SequenceId sequence, std::uint32_t at);
   std::uint32_t Resume(SequenceId sequence, const TokenList& tokens);  // cached tokens
   void Truncate(SequenceId sequence, std::uint32_t length);
-  void Close(SequenceId sequence);
+  void Close(SequenceId sequence, std::uint32_t reuse = kReuseUnknown);
   StepId Schedule(const std::vector<Entry>& entries);
   void Execute(StepId step, bool ok = true);
   void Commit(StepId step);  // executes the plan first when Execute was not called
@@ -126,6 +131,12 @@ class SimulatedDevice {
   void EndTransfer(TransferId transfer, bool ok = true);
   void FinishTransfer(TransferId transfer, bool ok = true);
   void Clear(std::optional<std::string_view> name_space);
+  void Retain(SequenceId sequence, const Retention& retention);
+  std::uint32_t RetainPrompt(const TokenList& tokens, const Retention& retention,
+                             std::string_view name_space = "", const KeyList& keys = {});
+  void ExpectReuse(const TokenList& tokens, std::uint32_t reuse, std::string_view name_space = "",
+                   const KeyList& keys = {});
+  void SetTime(std::uint64_t now_ms);
   Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "",
                                const KeyList& keys = {});
 
@@ -134,8 +145,10 @@ class SimulatedDevice {
   SequenceId Chat(const TokenList& tokens, std::string_view name_space = "",
                   const KeyList& keys = {});  // open, then append
   void Cache(const TokenList& tokens, std::string_view name_space = "",
-             const KeyList& keys = {});  // a chat, closed
-  void SwapOut(SequenceId sequence);     // with its transfer
+             const KeyList& keys = {});           // a chat, closed
+  void SwapOut(SequenceId sequence);              // with its transfer
+  std::uint32_t Demote(const TokenList& tokens);  // with its transfer; blocks moved
+  StepId Prefetch(const TokenList& tokens);       // scheduled
   void CloseAll();  // ends steps, transfers and sequences; nothing may be held after
 
   // What the core shows.
@@ -171,6 +184,7 @@ class SimulatedDevice {
   Stage StageOf(StepId step) const { return steps_[step].stage; }
   std::vector<SequenceId> OpenSequences() const;
   std::vector<StepId> OpenSteps() const;
+  std::size_t OpenPrefetches() const;
   std::vector<TransferId> OpenTransfers() const;
 
   // The whole invariant above. Called by every operation.
@@ -185,6 +199,7 @@ class SimulatedDevice {
     TokenList tokens;           // committed
     std::vector<Value> values;  // of each
     bool is_closed = false;
+    bool prefetches = false;  // the core's own, for a step without tokens
     bool was_on_host = false;
     bool has_row = true;  // its row tells where its blocks are; not while some are on the host
   };
@@ -230,6 +245,8 @@ class SimulatedDevice {
   bool DependsOn(StepId later, const std::vector<StepId>& ended, bool counts_blocks) const;
   void ForgetWritten(Step& step);
   Status Failed(Status status, std::uint64_t digest_before) const;
+  Preempted AdoptTransfer(const Manager::PreemptResult& result, SequenceId sequence,
+                          std::uint64_t digest_before);
   Opened Adopt(const Manager::OpenResult& result, std::uint64_t digest_before);
   void FollowEvents();
   void CheckKnown(const TokenList& tokens, std::string_view name_space, const KeyList& keys,

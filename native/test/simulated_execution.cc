@@ -61,7 +61,7 @@ void SimulatedDevice::ReadPlan(Step& step) {
     StepEntry& entry = step.entries[i];
     const std::uint32_t slot = sequences_[entry.given.sequence].handle.slot;
     entry.skipped = StepWordAt(step, layout_.step_skipped + i);
-    CHECK(entry.skipped < entry.given.tokens.size());
+    CHECK(entry.skipped < std::max<std::size_t>(entry.given.tokens.size(), 1));
     if (entry.given.is_count_only) CHECK_EQ(entry.skipped, 0);
     CHECK_EQ(StepWordAt(step, layout_.step_rows + i), slot);
     CHECK_EQ(StepWordAt(step, layout_.step_past + i), entry.base + entry.skipped);

@@ -1,0 +1,166 @@
+// The default policy: what is expected back last goes first.
+//
+// Conversations pause for very different times. When a prompt goes on where a turn of lately ended,
+// the pause is seen; turns are put into classes by how long their conversation pauses, against the
+// median of all. For each class and age the reuse model tells what keeping it is worth. A block
+// that turns of several conversations use goes by its own pauses.
+//
+// Candidates are the front of each queue (a queue a class), and the ends of the turns of lately:
+// where more conversations are at work than fit, the one that has just ended is often the right
+// victim, as it would be the last to return. A candidate must be worth clearly less than the least
+// recently used one to go before it: where nothing is to be learned, this is LRU.
+#include <cmath>
+
+#include "eviction_policy.h"
+#include "octaves.h"
+#include "reuse_model.h"
+#include "turn_memory.h"
+
+namespace pagedkv {
+namespace {
+
+// By gap: 0 not known, 1 to 3 short to long. And as many again for turns of which the caller has
+// told that they return later than most.
+constexpr std::uint8_t kGapClasses = 4;
+static_assert(2 * kGapClasses <= ReuseModel::kClasses && 2 * kGapClasses <= kQueues);
+constexpr std::uint32_t kTurnsBetweenLearning = 32;
+constexpr float kClearlyLess = 0.8F;
+constexpr std::uint32_t kLeastTurns = 1024;
+
+class Adaptive final : public EvictionPolicy {
+ public:
+  Adaptive(const RunUse* uses, std::uint32_t blocks)
+      : EvictionPolicy(uses, Memory::kTurns), turns_(std::max(kLeastTurns, blocks / 4)) {}
+
+  void Opened(Turn& turn, RunId deepest, std::span<const std::uint32_t> missing) override {
+    ComeOfAge();
+    TurnNumber before = kNoTurn;
+    for (std::size_t i = missing.size(); i-- > 0 && before == kNoTurn;) {
+      before = turns_.Find(missing[i]);
+    }
+    if (before == kNoTurn && deepest != kNone) before = TurnOf(deepest, turn.hit_blocks);
+    if (before != kNoTurn) turn.gap = Return(turns_.At(before));
+  }
+
+  void BeginTurn(const Turn& turn, std::uint32_t blocks, std::uint32_t mark,
+                 std::uint32_t reuse) override {
+    model_.Forget();
+    turn_ = turn;
+    late_ = IsLate(reuse) ? kGapClasses : 0;
+    class_ = static_cast<std::uint8_t>(ClassOf(turn.gap) + late_);
+    // Several samples of one prompt are one turn: the last.
+    if (const TurnNumber same = turns_.Find(mark); same != kNoTurn) turns_.At(same).waits = false;
+    number_ = turns_.Add({.time = now_,
+                          .blocks = blocks,
+                          .gap = turn.gap,
+                          .turn_class = class_,
+                          .waits = reuse != kReuseNever},
+                         mark);
+    if (number_ % kTurnsBetweenLearning == 0) model_.Learn();
+  }
+  void EndTurn() override { number_ = kNoTurn; }
+
+  std::uint8_t Place(RunUse& use, std::uint32_t end) override {
+    std::uint8_t queue = class_;
+    if (number_ == kNoTurn) {
+      queue = ClassOf(use.gap);
+    } else if (end > turn_.hit_blocks) {
+      use.gap = turn_.gap;
+    } else {
+      const std::uint8_t pause = PauseOf(now_ - use.last_use);
+      const std::uint8_t gap = Mean(pause, use.gap);
+      use.gap = pause;
+      queue = static_cast<std::uint8_t>(ClassOf(gap) + late_);
+    }
+    use.last_use = now_;
+    use.turn = number_;
+    return queue;
+  }
+
+  RunId Choose(Tier, std::span<const Candidate> candidates) override {
+    const Candidate* oldest = nullptr;
+    const Candidate* least = nullptr;
+    float least_worth = 0;
+    for (const Candidate& each : candidates) {
+      if (each.is_front && (oldest == nullptr || each.stamp < oldest->stamp)) oldest = &each;
+      const float worth = WorthOf(each);
+      if (least != nullptr && worth >= least_worth) continue;
+      least = &each;
+      least_worth = worth;
+    }
+    return least_worth < kClearlyLess * WorthOf(*oldest) ? least->run : oldest->run;
+  }
+
+ private:
+  using Ended = TurnMemory::Ended;
+
+  static std::uint8_t PauseOf(std::uint32_t ms) { return std::max<std::uint8_t>(Octaves(ms), 1); }
+  static std::uint8_t Mean(std::uint8_t pause, std::uint8_t before) {
+    return before == 0 ? pause : static_cast<std::uint8_t>((pause + before) / 2);
+  }
+
+  // The turn that used a run last, if a prompt that found as much can be its continuation.
+  TurnNumber TurnOf(RunId run, std::uint32_t hit_blocks) {
+    const TurnNumber turn = uses_[run].turn;
+    if (!turns_.Knows(turn)) return kNoTurn;
+    return hit_blocks >= turns_.At(turn).blocks / 4 * 3 ? turn : kNoTurn;
+  }
+
+  // What is to be expected of a conversation that has just come back.
+  std::uint8_t Return(Ended& before) {
+    const std::uint8_t pause = PauseOf(now_ - before.time);
+    if (before.waits) model_.Returns(before.turn_class, ReuseModel::AgeOf(now_ - before.time));
+    before.waits = false;
+    median_ += pause > std::lround(median_) ? kMedianStep : -kMedianStep;
+    return Mean(pause, before.gap);
+  }
+
+  std::uint8_t ClassOf(std::uint8_t gap) const {
+    if (gap == 0) return 0;
+    const long octaves = std::lround((gap - median_) / kPerOctave);
+    return static_cast<std::uint8_t>(
+        std::clamp(octaves + kGapClasses / 2, 1L, static_cast<long>(kGapClasses - 1)));
+  }
+
+  // After more than twice the usual pause, or never.
+  bool IsLate(std::uint32_t reuse) const {
+    return reuse != kReuseUnknown && Octaves(reuse) > median_ + kPerOctave;
+  }
+
+  float WorthOf(const Candidate& candidate) const {
+    const std::uint32_t age = ReuseModel::AgeOf(now_ - uses_[candidate.run].last_use);
+    return model_.Index(candidate.queue, age);
+  }
+
+  // Turns that wait grow older: each passes every age once.
+  void ComeOfAge() {
+    for (std::uint32_t age = 0; age < ReuseModel::kAges; ++age) {
+      TurnNumber& next = next_of_age_[age];
+      next = std::max(next, turns_.oldest());
+      for (; next <= turns_.newest(); ++next) {
+        const Ended& ended = turns_.At(next);
+        if (now_ - ended.time < ReuseModel::Begin(age)) break;
+        if (ended.waits) model_.Waits(ended.turn_class, age);
+      }
+    }
+  }
+
+  static constexpr double kMedianStep = 0.25;  // of an eighth of an octave
+
+  ReuseModel model_;
+  TurnMemory turns_;
+  std::array<TurnNumber, ReuseModel::kAges> next_of_age_{};
+  double median_ = 0;  // of all gaps, in the scale of Octaves
+  Turn turn_;          // the one that is given back now
+  TurnNumber number_ = kNoTurn;
+  std::uint8_t class_ = 0;
+  std::uint8_t late_ = 0;  // the offset of its classes
+};
+
+}  // namespace
+
+std::unique_ptr<EvictionPolicy> MakeAdaptive(const RunUse* uses, std::uint32_t blocks) {
+  return std::make_unique<Adaptive>(uses, blocks);
+}
+
+}  // namespace pagedkv
