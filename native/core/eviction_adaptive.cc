@@ -136,7 +136,9 @@ class Adaptive final : public EvictionPolicy {
   void ComeOfAge() {
     for (std::uint32_t age = 0; age < ReuseModel::kAges; ++age) {
       TurnNumber& next = next_of_age_[age];
-      next = std::max(next, turns_.oldest());
+      // Beyond the newest only once the numbers have wrapped.
+      const bool is_known = turns_.oldest() <= next && next <= turns_.newest() + 1;
+      if (!is_known) next = turns_.oldest();
       for (; next <= turns_.newest(); ++next) {
         const Ended& ended = turns_.At(next);
         if (now_ - ended.time < ReuseModel::Begin(age)) break;

@@ -94,7 +94,8 @@ void Manager::State::ClearRoot(RunId root) {
   }
   for (SequenceId id = 0; id < sequences.size(); ++id) {
     const Sequence& sequence = sequences[id];
-    if (sequence.state == SequenceState::kClosed || sequence.planned > 0) continue;
+    if (sequence.state == SequenceState::kClosed || sequence.planned > 0 || sequence.prefetches)
+      continue;
     if (RootOf(sequence.run) != root) continue;
     BeginAnew(id);
     if (!root_names.contains(root)) return;

@@ -30,6 +30,7 @@ std::uint32_t RunCapacity(const Config& config) {
 PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, ExtraKeys& keys,
                          std::uint64_t secret)
     : block_size_(config.block_size),
+      fingerprint_mask_(config.fingerprint_mask),
       groups_(static_cast<std::uint32_t>(config.groups.size())),
       lane_count_(groups_ + 1),
       pools_(pools),

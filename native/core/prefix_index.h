@@ -223,6 +223,7 @@ class PrefixIndex {
   bool CanMerge(RunId run, bool is_needed) const;
 
   const std::uint32_t block_size_;
+  const std::uint32_t fingerprint_mask_;
   const std::uint32_t groups_;
   const std::uint32_t lane_count_;
   std::vector<BlockPool>& pools_;

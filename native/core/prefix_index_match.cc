@@ -124,7 +124,7 @@ std::uint32_t PrefixIndex::Fingerprint(std::uint32_t prefix, Content block) cons
   }
   for (; i < block_size_; ++i) a = (a ^ tokens[i]) * 0xBF58476D1CE4E5B9ull;
   const std::uint64_t mixed = (a ^ b ^ b << 23) * 0x9E3779B97F4A7C15ull;
-  return static_cast<std::uint32_t>(mixed >> 32);
+  return static_cast<std::uint32_t>(mixed >> 32) & fingerprint_mask_;
 }
 
 std::uint32_t PrefixIndex::FingerprintAfter(RunId run, std::uint32_t count) const {

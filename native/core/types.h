@@ -69,6 +69,8 @@ struct Config {
   bool events = false;
   // Kernels without slot mapping write every token: copy the block of a cached last token first.
   bool always_writes = false;
+  // Of the fingerprints by which eviction policies know prefixes. Tests weaken them.
+  std::uint32_t fingerprint_mask = ~0u;
   // Told apart in handles, so that a handle of another manager is an error.
   std::uint32_t nonce = 1;
 

@@ -51,6 +51,7 @@ inline Config RandomConfig(Random& random) {
   config.always_writes = random.OneIn(4);
   config.events = random.OneIn(2);
   config.policy = static_cast<PolicyKind>(random.Below(3));
+  if (random.OneIn(2)) config.fingerprint_mask = 0xF;
   config.nonce = random.Between(1, 1000);
   return config;
 }
@@ -65,7 +66,8 @@ inline std::string Describe(const Config& config) {
       << config.max_sequence_tokens << ", batch " << config.max_batch_sequences << " x "
       << config.max_batch_tokens << ", open_steps " << config.max_open_steps << ", step_transfers "
       << config.max_step_transfers << "; min_partial_tokens " << config.min_partial_tokens
-      << ", policy " << static_cast<std::uint32_t>(config.policy)
+      << ", fingerprints " << std::hex << config.fingerprint_mask << std::dec << ", policy "
+      << static_cast<std::uint32_t>(config.policy)
       << (config.always_writes ? ", always_writes" : "") << (config.events ? ", events" : "");
   return out.str();
 }

@@ -69,6 +69,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TryPrefetch(const TokenList& tokens,
   const Manager::LookupResult hit = Lookup(tokens, name_space, keys);
   const std::uint64_t before = Digest();
   const std::uint64_t events = follows_events_ ? Events().events() : 0;
+  const bool is_on_device = IsHostEmpty();
   const Manager::ScheduleResult result = manager_->Prefetch(tokens, name_space, Ranges(keys));
   if (result.status != Status::kOk) {
     return {Failed(result.status, before), kNone, result.shortage};
@@ -83,7 +84,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TryPrefetch(const TokenList& tokens,
   sequence.name_space = name_space;
   sequence.keys = keys;
   sequence.is_closed = sequence.prefetches = true;
-  sequence.was_on_host = hit.host_tokens > 0;
+  sequence.was_on_host = !is_on_device;
   const std::size_t found =
       std::min<std::size_t>(hit.device_tokens + hit.host_tokens, tokens.size() - 1);
   const auto id = static_cast<SequenceId>(sequences_.size() - 1);
