@@ -129,6 +129,7 @@ function toWords(config: Config): Uint32Array {
     config.minPartialTokens,
     config.alwaysWrites ? 1 : 0,
     EVICTION_POLICIES.indexOf(config.eviction),
+    config.events ? 1 : 0,
     ...config.groups.flatMap((group) => [group.deviceBlocks, group.hostBlocks]),
   );
 }

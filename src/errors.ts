@@ -49,6 +49,8 @@ const MEANINGS = {
     'TOO_MANY_RETENTIONS',
     'a sequence keeps what was asked for 4 ranges: ask again for one of these, or for a wider one',
   ],
+  29: ['INVALID_KEYS', 'ranges of keys must be sorted and apart, and each have a key'],
+  30: ['EVENTS_OFF', 'the manager keeps no events: give it the option events'],
   27: ['STEP_EXECUTING', 'a device is still executing the step: await execute() first'],
   40: [
     'QUOTA_TOO_LARGE',

@@ -6,12 +6,20 @@ export {
   type Admission,
   type BatchEntry,
   type Lookup,
-  type NamespaceOption,
   type OpenOptions,
   type OutOfBlocks,
   type PreemptOptions,
 } from './manager.js';
 export type { CloseOptions, Milliseconds, Retention, Reuse } from './retention.js';
+export type {
+  BlockKey,
+  CacheEvent,
+  EventsOptions,
+  RemovedEvent,
+  ResetEvent,
+  StoredEvent,
+} from './events.js';
+export type { KeyRange, NamespaceOption, PromptOptions } from './prompt.js';
 export type { Pin } from './pin.js';
 export type {
   Bytes,

@@ -2,11 +2,20 @@
 import { lendStep, newBatch, presentBatch, type Batch } from './batch.js';
 import { Core } from './core.js';
 import { check, invalidReceiver, PagedKvError, Status, statusError } from './errors.js';
+import { takeEvents, type CacheEvent, type EventsOptions } from './events.js';
 import { native, Reply } from './native.js';
 import { newPin, type Pin } from './pin.js';
 import { readManagerOptions, toLayout, type KvCacheManagerOptions } from './options.js';
 import type { CacheLayout } from './plan.js';
 import { readQuota, type QuotaOptions } from './quota.js';
+import {
+  PROMPT_OPTIONS,
+  readPrompt,
+  toPromptWords,
+  type NamespaceOption,
+  type PromptOptions,
+  type PromptWords,
+} from './prompt.js';
 import {
   readRetention,
   readReuse,
@@ -23,7 +32,6 @@ import {
   readChoice,
   readIds,
   readIdsToCopy,
-  readNamespace,
   readOptions,
   show,
   type TokenIds,
@@ -43,15 +51,7 @@ export interface OutOfBlocks {
   readonly inFlight: number;
 }
 
-export interface NamespaceOption {
-  /**
-   * The key that keeps prefixes apart (tenant, LoRA, image content): nothing is ever shared across two.
-   * At most 1024 bytes of UTF-8. Default `''`.
-   */
-  readonly namespace?: string;
-}
-
-export interface OpenOptions extends NamespaceOption {
+export interface OpenOptions extends PromptOptions {
   /** How long its blocks are kept: see `sequence.retain`. At most 4. */
   readonly retention?: Retention | readonly Retention[];
 }
@@ -142,15 +142,15 @@ export class KvCacheManager {
   /**
    * A sequence for a prompt, sharing what of it is in memory: see its `cachedTokens`. The ids are not kept:
    * those given to `schedule` or `commit` are the truth. Throws `EMPTY_TOKENS`, `INVALID_TOKEN`,
-   * `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`, `INDEX_FULL`. O(blocks of the prompt).
+   * `INVALID_KEYS`, `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`, `INDEX_FULL`.
+   * O(blocks of the prompt).
    */
   open(tokens: TokenIds, options?: OpenOptions): Sequence {
     const core = KvCacheManager.#coreOf(this);
-    const { name, retentions } = readOpenOptions(options);
+    const { where, retentions } = readOpenOptions(options);
     const ids = readIds(tokens);
     core.tick();
-    if (name === undefined) check(native.open(core.id, ids));
-    else check(native.open(core.id, ids, name));
+    check(native.open(core.id, ids, ...where));
     const sequence = adoptSequence(core);
     if (retentions.length > 0) retainOpened(sequence, retentions);
     return sequence;
@@ -160,12 +160,11 @@ export class KvCacheManager {
    * What `open` would find. Changes nothing, not even what is evicted next. O(blocks of the prompt +
    * sequences in open steps), and squared in the worst case.
    */
-  lookup(tokens: TokenIds, options?: NamespaceOption): Lookup {
+  lookup(tokens: TokenIds, options?: PromptOptions): Lookup {
     const core = KvCacheManager.#coreOf(this);
-    const name = readNamespaceOption('lookup', options);
+    const where = readPrompt('lookup', options);
     const ids = readIds(tokens);
-    if (name === undefined) check(native.lookup(core.id, ids));
-    else check(native.lookup(core.id, ids, name));
+    check(native.lookup(core.id, ids, ...where));
     const words = core.words;
     return {
       device: words[Reply.device]!,
@@ -178,12 +177,11 @@ export class KvCacheManager {
    * Whether a prompt fits, within its namespace's quota. Without one: how many tokens fit at all.
    * O(blocks of the prompt + quotas).
    */
-  admission(tokens: TokenIds = NO_TOKENS, options?: NamespaceOption): Admission {
+  admission(tokens: TokenIds = NO_TOKENS, options?: PromptOptions): Admission {
     const core = KvCacheManager.#coreOf(this);
-    const name = readNamespaceOption('admission', options);
+    const where = readPrompt('admission', options);
     const ids = readIds(tokens);
-    if (name === undefined) check(native.admission(core.id, ids));
-    else check(native.admission(core.id, ids, name));
+    check(native.admission(core.id, ids, ...where));
     return { now: core.reals[0]!, afterEviction: core.reals[1]! };
   }
 
@@ -233,14 +231,13 @@ export class KvCacheManager {
    * Asks how long what is cached of a prompt is kept, as `sequence.retain` does for what it holds. Returns the
    * tokens found, whole blocks. Throws `INVALID_OPTION`, `UNKNOWN_OPTION`. O(blocks of the prompt).
    */
-  retain(tokens: TokenIds, retention: Retention, options?: NamespaceOption): number {
+  retain(tokens: TokenIds, retention: Retention, options?: PromptOptions): number {
     const core = KvCacheManager.#coreOf(this);
     const { from, to, priority, life } = readRetention(retention);
-    const name = readNamespaceOption('retain', options);
+    const where = readPrompt('retain', options);
     const ids = readIds(tokens);
     core.tick();
-    if (name === undefined) check(native.retainPrompt(core.id, ids, from, to, priority, life));
-    else check(native.retainPrompt(core.id, ids, from, to, priority, life, name));
+    check(native.retainPrompt(core.id, ids, from, to, priority, life, ...where));
     return core.words[Reply.cached]!;
   }
 
@@ -248,21 +245,20 @@ export class KvCacheManager {
    * Tells when a prompt that is cached is expected to be used again, where that is known only after its
    * sequence was closed. `'never'`: what leads nowhere else is evicted first. O(blocks of the prompt).
    */
-  expectReuse(tokens: TokenIds, reuse: Reuse, options?: NamespaceOption): void {
+  expectReuse(tokens: TokenIds, reuse: Reuse, options?: PromptOptions): void {
     const core = KvCacheManager.#coreOf(this);
     const word = readReuse(reuse);
-    const name = readNamespaceOption('expectReuse', options);
+    const where = readPrompt('expectReuse', options);
     const ids = readIds(tokens);
     core.tick();
-    if (name === undefined) check(native.expectReuse(core.id, ids, word));
-    else check(native.expectReuse(core.id, ids, word, name));
+    check(native.expectReuse(core.id, ids, word, ...where));
   }
 
   /**
    * Keeps what is cached of a prompt in memory until it is unpinned. Throws as `open`.
    * O(blocks of the prompt).
    */
-  pin(tokens: TokenIds, options?: NamespaceOption): Pin {
+  pin(tokens: TokenIds, options?: PromptOptions): Pin {
     const core = KvCacheManager.#coreOf(this);
     const held = this.open(tokens, options);
     return newPin(core, held, held.cachedTokens);
@@ -273,13 +269,12 @@ export class KvCacheManager {
    * continues it stays on the device, and the host has room. Execute the transfer; its `blocks` may be 0.
    * O(blocks of the prompt).
    */
-  demote(tokens: TokenIds, options?: NamespaceOption): Transfer {
+  demote(tokens: TokenIds, options?: PromptOptions): Transfer {
     const core = KvCacheManager.#coreOf(this);
-    const name = readNamespaceOption('demote', options);
+    const where = readPrompt('demote', options);
     const ids = readIds(tokens);
     core.tick();
-    if (name === undefined) check(native.demote(core.id, ids));
-    else check(native.demote(core.id, ids, name));
+    check(native.demote(core.id, ids, ...where));
     return newTransfer(core);
   }
 
@@ -287,13 +282,12 @@ export class KvCacheManager {
    * Brings what is cached of a prompt to the device: a step without a token, to be executed and committed.
    * It counts as a use. Throws as `open` and `schedule`. O(blocks of the prompt).
    */
-  prefetch(tokens: TokenIds, options?: NamespaceOption): Step | OutOfBlocks {
+  prefetch(tokens: TokenIds, options?: PromptOptions): Step | OutOfBlocks {
     const core = KvCacheManager.#coreOf(this);
-    const name = readNamespaceOption('prefetch', options);
+    const where = readPrompt('prefetch', options);
     const ids = readIds(tokens);
     core.tick();
-    const status =
-      name === undefined ? native.prefetch(core.id, ids) : native.prefetch(core.id, ids, name);
+    const status = native.prefetch(core.id, ids, ...where);
     return status === Status.ok ? this.#newStep(core) : outOfBlocks(core, status);
   }
 
@@ -323,6 +317,17 @@ export class KvCacheManager {
     const core = KvCacheManager.#coreOf(this);
     const { namespace, device, host } = readQuota(options);
     check(native.setQuota(core.id, namespace, ...device, ...host));
+  }
+
+  /**
+   * What changed since the last call for those who keep a picture of what prompts can find: first what is
+   * gone, then what is new, a parent before its children. What came and went meanwhile is left out, and moves
+   * between tiers, so that it costs no more memory however seldom it is asked. Its first answer is all that
+   * there is. A block is one full block of tokens; an aborted step tells nothing. Throws `EVENTS_OFF` without
+   * the option `events`. O(events).
+   */
+  takeEvents(options?: EventsOptions): CacheEvent[] {
+    return takeEvents(KvCacheManager.#coreOf(this), options);
   }
 
   /** O(open steps and transfers). */
@@ -395,15 +400,16 @@ function outOfBlocks({ words }: Core, status: number): OutOfBlocks {
 const MAX_RETENTIONS = 4;
 
 interface OpenWords {
-  readonly name: string | undefined;
+  readonly where: PromptWords;
   readonly retentions: readonly RetentionWords[];
 }
 
-const NOTHING_ASKED: OpenWords = { name: undefined, retentions: [] };
+const NOTHING_ASKED: OpenWords = { where: [], retentions: [] };
 
 function readOpenOptions(options: unknown): OpenWords {
   if (options === undefined) return NOTHING_ASKED;
-  const { namespace, retention } = readOptions('open', options, ['namespace', 'retention']);
+  const given = readOptions('open', options, [...PROMPT_OPTIONS, 'retention']);
+  const { retention } = given;
   const asked: readonly unknown[] =
     retention === undefined ? [] : Array.isArray(retention) ? retention : [retention];
   if (asked.length > MAX_RETENTIONS) {
@@ -412,12 +418,7 @@ function readOpenOptions(options: unknown): OpenWords {
       `retention must be at most ${MAX_RETENTIONS} ranges, got ${asked.length}`,
     );
   }
-  return { name: readNamespace(namespace), retentions: Array.from(asked, readRetention) };
-}
-
-function readNamespaceOption(what: string, options: unknown): string | undefined {
-  if (options === undefined) return undefined;
-  return readNamespace(readOptions(what, options, ['namespace']).namespace);
+  return { where: toPromptWords(given), retentions: Array.from(asked, readRetention) };
 }
 
 /** Undefined for all namespaces; the default one is `''`. */

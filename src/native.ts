@@ -1,17 +1,20 @@
 /** Every native call, declared. Nothing else in the library touches the addon. */
 import { createRequire } from 'node:module';
 import { PagedKvError } from './errors.js';
+import type { KeyWords, PromptWords } from './prompt.js';
 
 /**
  * Numbers go in, a status comes out; results stand in the reply, the first words of the manager's memory,
  * until the manager's next call. `manager` is the id in the reply of `create`. Sequences and steps are
  * named by slot and generation. `ids` must not be backed by shared memory. An absent name is the default
- * namespace.
+ * namespace; prompt.ts tells how keys are given.
  */
 export interface Native {
   /** Words at the front of a manager's memory that hold the results of its last call. */
   readonly replyWords: number;
   readonly maxNamespaceBytes: number;
+  readonly maxKeyRanges: number;
+  readonly maxKeyBytes: number;
   readonly maxBlocksPerPool: number;
   readonly maxBlockSize: number;
   readonly maxGroups: number;
@@ -36,15 +39,30 @@ export interface Native {
   ): number;
   /** Writes every number of the core's statistics. */
   getStats(manager: number, out: Float64Array): number;
+  /**
+   * Writes records of events into `out`, which must have room for the longest; how many words, and whether
+   * there are more, is in the reply.
+   */
+  takeEvents(manager: number, out: Uint32Array, anew: boolean): number;
+  /** What the numbers in records of events stand for, until the manager's next call; or a status. */
+  namespaceOf(manager: number, root: number): string | number;
+  keyOf(manager: number, key: number): string | number;
   /** The digest; or what is broken; or a status. */
   validate(manager: number): bigint | string | number;
 
-  open(manager: number, ids: Uint32Array, name?: string): number;
-  lookup(manager: number, ids: Uint32Array, name?: string): number;
-  admission(manager: number, ids: Uint32Array, name?: string): number;
+  open(manager: number, ids: Uint32Array, ...where: PromptWords): number;
+  lookup(manager: number, ids: Uint32Array, ...where: PromptWords): number;
+  admission(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   fork(manager: number, slot: number, generation: number, at: number): number;
   truncate(manager: number, slot: number, generation: number, length: number): number;
-  resume(manager: number, slot: number, generation: number, ids: Uint32Array): number;
+  /** Without keys, it keeps those that it has. */
+  resume(
+    manager: number,
+    slot: number,
+    generation: number,
+    ids: Uint32Array,
+    ...keys: KeyWords | readonly []
+  ): number;
   retain(
     manager: number,
     slot: number,
@@ -62,10 +80,10 @@ export interface Native {
     to: number,
     priority: number,
     life: number,
-    name?: string,
+    ...where: PromptWords
   ): number;
   /** `reuse`: milliseconds, or as `Reuse` of retention.ts. */
-  expectReuse(manager: number, ids: Uint32Array, reuse: number, name?: string): number;
+  expectReuse(manager: number, ids: Uint32Array, reuse: number, ...where: PromptWords): number;
   closeSequence(manager: number, slot: number, generation: number, reuse: number): number;
 
   /** The batch stands in the memory. */
@@ -76,8 +94,8 @@ export interface Native {
   abort(manager: number, slot: number, generation: number): number;
   /** `mode`: 0 swaps, 1 drops. */
   preempt(manager: number, slot: number, generation: number, mode: number): number;
-  demote(manager: number, ids: Uint32Array, name?: string): number;
-  prefetch(manager: number, ids: Uint32Array, name?: string): number;
+  demote(manager: number, ids: Uint32Array, ...where: PromptWords): number;
+  prefetch(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   beginTransfer(manager: number, ticket: number): number;
   endTransfer(manager: number, ticket: number, ok: boolean): number;
 }
@@ -96,6 +114,8 @@ export const Reply = {
   host: 9,
   computing: 10,
   manager: 11,
+  eventWords: 18,
+  moreEvents: 19,
   /** In doubles. */
   reals: 6,
 } as const;

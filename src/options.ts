@@ -70,6 +70,8 @@ export interface KvCacheManagerOptions {
    * it, and never sets a timer. Default: the system's steady clock.
    */
   readonly clock?: () => Milliseconds;
+  /** Whether `takeEvents` tells what prompts can find. Costs 24 bytes a block when true. Default false. */
+  readonly events?: boolean;
   /**
    * Whether the kernels write every token's key and value, even where the slot mapping says −1. Then the
    * last block of a wholly cached prompt is copied before it is written to. Default false.
@@ -91,6 +93,7 @@ export interface Config {
   readonly minPartialTokens: number;
   readonly alwaysWrites: boolean;
   readonly eviction: EvictionPolicy;
+  readonly events: boolean;
   /** Undefined: the core reads the system's. */
   readonly clock: (() => Milliseconds) | undefined;
 }
@@ -110,6 +113,7 @@ const NAMES = [
   'minPartialTokens',
   'alwaysWrites',
   'eviction',
+  'events',
   'clock',
 ] as const satisfies readonly (keyof KvCacheManagerOptions)[];
 
@@ -146,6 +150,7 @@ export function readManagerOptions(options: unknown): Config {
     minPartialTokens: integer('minPartialTokens', blockSize, 1),
     alwaysWrites: readBoolean('alwaysWrites', given.alwaysWrites, false),
     eviction: readChoice('eviction', given.eviction, EVICTION_POLICIES, 'adaptive'),
+    events: readBoolean('events', given.events, false),
     clock: readClock(given.clock),
   };
 }

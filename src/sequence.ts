@@ -11,7 +11,8 @@ import {
   type Retention,
   type RetentionWords,
 } from './retention.js';
-import { readIds, readWord, type TokenIds } from './validate.js';
+import { readKeys, type KeyWords, type PromptOptions } from './prompt.js';
+import { readIds, readOptions, readWord, type TokenIds } from './validate.js';
 
 /**
  * - `active`: on the device, or will be once it is scheduled.
@@ -128,14 +129,17 @@ export class Sequence {
   }
 
   /**
-   * Brings back a sequence that was preempted by dropping, with the ids it had. Returns `cachedTokens`: the
-   * engine computes the rest anew. Throws `SEQUENCE_NOT_DROPPED`, `EMPTY_TOKENS`, `INVALID_TOKEN`,
-   * `SEQUENCE_TOO_LONG`, `INDEX_FULL`. O(blocks of the prompt).
+   * Brings back a sequence that was preempted by dropping, with the ids it had, and the keys it had unless
+   * others are given. Returns `cachedTokens`: the engine computes the rest anew. Throws
+   * `SEQUENCE_NOT_DROPPED`, `EMPTY_TOKENS`, `INVALID_TOKEN`, `INVALID_KEYS`, `SEQUENCE_TOO_LONG`,
+   * `INDEX_FULL`. O(blocks of the prompt).
    */
-  resume(tokens: TokenIds): number {
+  resume(tokens: TokenIds, options?: Pick<PromptOptions, 'keys'>): number {
     const core = Sequence.#coreOf(this);
+    const keys = readResumeKeys(options);
+    const ids = readIds(tokens);
     core.tick();
-    check(native.resume(core.id, this.#slot, this.#generation, readIds(tokens)));
+    check(native.resume(core.id, this.#slot, this.#generation, ids, ...keys));
     return this.cachedTokens;
   }
 
@@ -188,6 +192,12 @@ export class Sequence {
     if (words[offsets.sequenceGeneration + this.#slot] !== this.#generation) return 'closed';
     return STATES[words[offsets.sequenceState + this.#slot]!]!;
   }
+}
+
+function readResumeKeys(options: unknown): KeyWords | readonly [] {
+  if (options === undefined) return [];
+  const { keys } = readOptions('resume', options, ['keys']);
+  return keys === undefined ? [] : readKeys(keys);
 }
 
 /** Keeps the core alive until the last sequence was collected. */

@@ -1,6 +1,6 @@
 /** Checks of what users pass: options by name and range, token ids, namespaces. Each refuses with what to do. */
 import { isUint32Array } from 'node:util/types';
-import { PagedKvError, Status, statusError } from './errors.js';
+import { PagedKvError, Status, statusError, type ErrorCode } from './errors.js';
 import { native } from './native.js';
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called on one array after the other
@@ -123,27 +123,31 @@ export function readNamespace(namespace: unknown): string | undefined {
   return namespace;
 }
 
-/** A broken string turns into U+FFFD on its way to the core, where two of them would be the same namespace. */
+/** A broken string turns into U+FFFD on its way to the core, where two of them would be the same. */
 const BROKEN = /[\uFFFD\p{Surrogate}]/u;
 
 export function checkNamespace(namespace: unknown): asserts namespace is string {
-  if (typeof namespace !== 'string') {
+  checkText('a namespace', 'INVALID_NAMESPACE', namespace, native.maxNamespaceBytes);
+}
+
+/** A string that the core compares by its bytes of UTF-8. */
+export function checkText(
+  what: string,
+  code: ErrorCode,
+  text: unknown,
+  maxBytes: number,
+): asserts text is string {
+  if (typeof text !== 'string') {
+    throw new PagedKvError(code, `${what} must be a string, got ${show(text)}`);
+  }
+  if (Buffer.byteLength(text) > maxBytes) {
     throw new PagedKvError(
-      'INVALID_NAMESPACE',
-      `a namespace must be a string, got ${show(namespace)}`,
+      code,
+      `${what} must fit in ${maxBytes} bytes of UTF-8: give a digest instead`,
     );
   }
-  if (Buffer.byteLength(namespace) > native.maxNamespaceBytes) {
-    throw new PagedKvError(
-      'INVALID_NAMESPACE',
-      `a namespace must fit in ${native.maxNamespaceBytes} bytes of UTF-8: give a digest instead`,
-    );
-  }
-  if (BROKEN.test(namespace)) {
-    throw new PagedKvError(
-      'INVALID_NAMESPACE',
-      'a namespace must be well-formed, without lone surrogates or U+FFFD',
-    );
+  if (BROKEN.test(text)) {
+    throw new PagedKvError(code, `${what} must be well-formed, without lone surrogates or U+FFFD`);
   }
 }
 

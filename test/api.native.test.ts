@@ -7,12 +7,13 @@ import { native, Reply } from '../src/native.js';
 
 const OK = 0;
 const INVALID_CONFIG = 2;
+const INVALID_KEYS = 29;
 const INVALID_ARGUMENT = 100;
 const MANAGER_CLOSED = 101;
 
-/** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, least recently used, and 8 device
- * blocks. */
-const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 8, 0);
+/** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, least recently used, no events, and
+ * 8 device blocks. */
+const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 8, 0);
 const MEASURES = 21;
 
 type AnyCall = (...values: unknown[]) => unknown;
@@ -86,6 +87,63 @@ describe('the binding', () => {
       expect(call('clear', manager, bad)).toBe(INVALID_ARGUMENT);
     }
     expect(call('open', manager, Uint32Array.of(1), 'x'.repeat(1024))).toBe(OK);
+    native.closeManager(manager);
+  });
+
+  it('refuses keys that are no words and bytes, or whose lengths do not agree', () => {
+    const manager = makeManager();
+    const id = Uint32Array.of(1);
+    const bytes = Uint8Array.of(97, 98);
+    const ranges = Uint32Array.of(0, 4, 1, 8, 9, 1);
+    expect(call('lookup', manager, id, '', ranges, bytes)).toBe(OK);
+    const shared = new Uint8Array(new SharedArrayBuffer(2));
+    for (const bad of [...NO_WORDS, 'ab', shared, Uint32Array.of(1, 2), new ArrayBuffer(2)]) {
+      for (const name of ['open', 'lookup', 'admission', 'demote', 'prefetch']) {
+        expect(call(name, manager, id, '', ranges, bad)).toBe(INVALID_ARGUMENT);
+      }
+    }
+    for (const bad of [...NO_WORDS, bytes, Float64Array.of(1, 2, 3)]) {
+      expect(call('open', manager, id, '', bad, bytes)).toBe(INVALID_ARGUMENT);
+      expect(call('resume', manager, 0, 1, id, bad, bytes)).toBe(INVALID_ARGUMENT);
+    }
+    for (const bad of [
+      Uint32Array.of(0, 4),
+      Uint32Array.of(0, 4, 1),
+      Uint32Array.of(0, 4, 3),
+      Uint32Array.of(0, 4, 1, 8, 9, 2 ** 32 - 1),
+      new Uint32Array(3 * 257),
+    ]) {
+      expect(call('open', manager, id, '', bad, bytes)).toBe(INVALID_ARGUMENT);
+    }
+    for (const bad of [
+      Uint32Array.of(4, 4, 2),
+      Uint32Array.of(0, 4, 0, 8, 9, 2),
+      Uint32Array.of(0, 4, 1, 3, 9, 1),
+      Uint32Array.of(2 ** 32 - 1, 2 ** 32 - 1, 2),
+    ]) {
+      expect(call('open', manager, id, '', bad, bytes)).toBe(INVALID_KEYS);
+      expect(call('lookup', manager, id, '', bad, bytes)).toBe(INVALID_KEYS);
+    }
+    native.closeManager(manager);
+  });
+
+  it('refuses to tell events where they do not fit, and names that it did not tell', () => {
+    const config = CONFIG.slice();
+    config[10] = 1;
+    const memory = makeMemory();
+    expect(native.create(config, memory)).toBe(OK);
+    const manager = memory[Reply.manager]!;
+    expect(call('takeEvents', manager, new Uint32Array(5 + 4 * 16), true)).toBe(OK);
+    for (const bad of [...NO_WORDS, new Uint32Array(), new Uint32Array(20), Int32Array.of(1)]) {
+      expect(call('takeEvents', manager, bad, true)).toBe(INVALID_ARGUMENT);
+      expect(call('takeEvents', manager, new Uint32Array(100), bad)).toBe(INVALID_ARGUMENT);
+    }
+    for (const stranger of [...NO_WORDS, 1, 2 ** 31, 2 ** 32 - 1]) {
+      expect(call('namespaceOf', manager, stranger)).toBe(INVALID_ARGUMENT);
+      expect(call('keyOf', manager, stranger)).toBe(INVALID_ARGUMENT);
+    }
+    expect(call('keyOf', manager, 0)).toBe(INVALID_ARGUMENT);
+    expect(native.namespaceOf(manager, 0)).toBe('');
     native.closeManager(manager);
   });
 

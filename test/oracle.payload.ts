@@ -1,6 +1,6 @@
 /**
- * What the oracle writes for a token: keys and values that follow from the token's whole prefix and its
- * namespace, so that two slots hold the same only where a model would have computed the same.
+ * What the oracle writes for a token: keys and values that follow from the token's whole prefix, the extra
+ * keys it stands under, and its namespace, so that two slots hold the same only where a model would have computed the same.
  */
 export const MODEL = { layers: 2, kvHeads: 2, headDim: 8, dtype: 'f32' } as const;
 
@@ -19,8 +19,10 @@ export function emptyPrefix(namespace: string, epoch: number): Prefix {
   return prefix;
 }
 
-export function extend(prefix: Prefix, token: number): Prefix {
-  return mix(Math.imul(prefix, 31) + token + 0x9e3779b9);
+export function extend(prefix: Prefix, token: number, key = ''): Prefix {
+  let next = mix(Math.imul(prefix, 31) + token + 0x9e3779b9);
+  for (const char of key) next = mix(Math.imul(next, 31) + char.charCodeAt(0) + 0x10000);
+  return next;
 }
 
 /** One element of the token that ends a prefix: 24 random bits, which f32 holds exactly. Never NaN. */

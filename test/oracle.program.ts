@@ -3,7 +3,13 @@
  * The seed is printed on failure and taken back from PAGEDKV_SEED; PAGEDKV_OPS says how many operations to do
  * in all, and PAGEDKV_FIRST which program to begin with.
  */
-import { KvCacheManager, PagedKvError, type Reuse, type TierQuota } from '../src/index.js';
+import {
+  KvCacheManager,
+  PagedKvError,
+  type PromptOptions,
+  type Reuse,
+  type TierQuota,
+} from '../src/index.js';
 import { Random, seed } from './device.random.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { Oracle } from './oracle.js';
@@ -96,6 +102,7 @@ class Program {
   readonly #hasFailures: boolean;
   readonly #hasCounts: boolean;
   readonly #hasProbes: boolean;
+  readonly #hasKeys: boolean;
   readonly #prompts: RandomPrompts;
   /** What a sequence is to compute, as far as it is known. */
   readonly #plans = new Map<Tracked, readonly number[]>();
@@ -111,6 +118,7 @@ class Program {
     this.#hasFailures = this.#oneIn(2);
     this.#hasCounts = this.#oneIn(2);
     this.#hasProbes = this.#oneIn(2);
+    this.#hasKeys = this.#oneIn(2);
     this.#prompts = new RandomPrompts(random, options);
   }
 
@@ -208,12 +216,19 @@ class Program {
     if (!this.#hasRoom()) return;
     const prompt = this.#prompts.next();
     const namespace = this.#oneIn(3) ? this.#random.pick(NAMESPACES) : '';
-    const sequence = this.#oracle.open(prompt, namespace);
+    const keys = this.#hasKeys ? this.#prompts.nextKeys() : [];
+    const sequence = this.#oracle.open(prompt, namespace, keys);
     this.#log(
-      `open ${sequence.number} in '${namespace}': ${prompt.join(' ')}, cached ${sequence.tokens.length}`,
+      `open ${sequence.number} in '${namespace}' under ${JSON.stringify(keys)}: ${prompt.join(' ')}, ` +
+        `cached ${sequence.tokens.length}`,
     );
     this.#plans.set(sequence, prompt);
     this.#probe(sequence);
+  }
+
+  #where(): PromptOptions {
+    const keys = this.#hasKeys ? this.#prompts.nextKeys() : [];
+    return { namespace: this.#random.pick(NAMESPACES), keys };
   }
 
   #fork(parent: Tracked): void {
@@ -227,8 +242,12 @@ class Program {
   #resume(sequence: Tracked): void {
     const prompt = this.#oneIn(2) ? this.#plans.get(sequence)! : this.#prompts.next();
     if (prompt.length > this.#options.maxSequenceTokens) return;
-    this.#oracle.resume(sequence, prompt);
-    this.#log(`resume ${sequence.number}: ${prompt.join(' ')}, cached ${sequence.tokens.length}`);
+    const keys = this.#hasKeys && this.#oneIn(2) ? this.#prompts.nextKeys() : undefined;
+    this.#oracle.resume(sequence, prompt, keys);
+    this.#log(
+      `resume ${sequence.number} under ${JSON.stringify(keys ?? 'its keys')}: ${prompt.join(' ')}, ` +
+        `cached ${sequence.tokens.length}`,
+    );
     this.#plans.set(sequence, prompt);
   }
 
@@ -351,7 +370,7 @@ class Program {
       ...(this.#oneIn(2) ? { from, to: from + this.#random.integer(1, 20) } : {}),
     };
     const prompt = this.#prompts.next();
-    const namespace = this.#random.pick(NAMESPACES);
+    const where = this.#where();
     const sequence = this.#pick(this.#oracle.sequences);
     const asked = JSON.stringify(retention);
     const { kv } = this.#oracle;
@@ -360,29 +379,29 @@ class Program {
       // A fifth range would be refused: this one takes the place of all.
       this.#oracle.tell(() => sequence.handle.retain({ ...retention, from: 0, to: 2 ** 32 - 1 }));
     } else if (this.#oneIn(2)) {
-      this.#log(`retain in '${namespace}': ${prompt.join(' ')} ${asked}`);
-      this.#oracle.tell(() => kv.retain(prompt, retention, { namespace }));
+      this.#log(`retain in ${JSON.stringify(where)}: ${prompt.join(' ')} ${asked}`);
+      this.#oracle.tell(() => kv.retain(prompt, retention, where));
     } else {
       const reuse = this.#reuse();
-      this.#log(`expect reuse in '${namespace}': ${prompt.join(' ')}, ${reuse}`);
-      this.#oracle.tell(() => kv.expectReuse(prompt, reuse, { namespace }));
+      this.#log(`expect reuse in ${JSON.stringify(where)}: ${prompt.join(' ')}, ${reuse}`);
+      this.#oracle.tell(() => kv.expectReuse(prompt, reuse, where));
     }
   }
 
   #demote(): void {
     const prompt = this.#prompts.next();
-    const namespace = this.#random.pick(NAMESPACES);
-    const { handle } = this.#oracle.demote(prompt, namespace);
-    this.#log(`demote in '${namespace}': ${prompt.join(' ')}, moves ${handle.blocks}`);
+    const where = this.#where();
+    const { handle } = this.#oracle.demote(prompt, where);
+    this.#log(`demote in ${JSON.stringify(where)}: ${prompt.join(' ')}, moves ${handle.blocks}`);
   }
 
   #prefetch(): void {
     const isFull = this.#oracle.steps.length === this.#options.maxOpenSteps;
     if (isFull || !this.#hasRoom()) return;
     const prompt = this.#prompts.next();
-    const namespace = this.#random.pick(NAMESPACES);
-    const step = this.#oracle.prefetch(prompt, namespace);
-    this.#log(`prefetch in '${namespace}': ${prompt.join(' ')}: ${describe(step)}`);
+    const where = this.#where();
+    const step = this.#oracle.prefetch(prompt, where);
+    this.#log(`prefetch in ${JSON.stringify(where)}: ${prompt.join(' ')}: ${describe(step)}`);
   }
 
   /** Taken back one time in four; as far as the others' quotas, steps and transfers allow. */

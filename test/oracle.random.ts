@@ -1,4 +1,5 @@
 /** Small configurations in which everything meets soon, and prompts that start alike. */
+import type { KeyRange } from '../src/index.js';
 import type { Random } from './device.random.js';
 import { MAX_BATCH_TOKENS } from './oracle.memory.js';
 import { MODEL } from './oracle.payload.js';
@@ -46,6 +47,7 @@ export class RandomPrompts {
   readonly #options: ProgramLayout;
   readonly #alphabet: number;
   readonly #seen: (readonly number[])[] = [];
+  readonly #lists: (readonly KeyRange[])[] = [];
 
   constructor(random: Random, options: ProgramLayout) {
     this.#random = random;
@@ -55,6 +57,22 @@ export class RandomPrompts {
 
   tokens(count: number): readonly number[] {
     return Array.from({ length: count }, () => this.#random.integer(1, this.#alphabet));
+  }
+
+  /** Seldom none, often the same as before, over two keys. */
+  nextKeys(): readonly KeyRange[] {
+    if (oneIn(this.#random, 3)) return [];
+    if (this.#lists.length === 4) return this.#random.pick(this.#lists);
+    const { blockSize } = this.#options;
+    const from = this.#random.integer(0, 2 * blockSize);
+    const to = from + this.#random.integer(1, 2 * blockSize);
+    const last = {
+      from: to + this.#random.integer(0, 2),
+      key: oneIn(this.#random, 2) ? 'x' : 'yy',
+    };
+    const keys = [{ from, to, key: 'x' }, ...(oneIn(this.#random, 2) ? [last] : [])];
+    this.#lists.push(keys);
+    return keys;
   }
 
   next(): readonly number[] {

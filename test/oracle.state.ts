@@ -1,5 +1,5 @@
 /** What the oracle knows of sequences, steps and transfers, beside the manager that it watches. */
-import type { Sequence, Step, Transfer } from '../src/index.js';
+import type { KeyRange, Sequence, Step, Transfer } from '../src/index.js';
 import type { Attention, Moves } from '../src/plan.js';
 import type { Prefix } from './oracle.payload.js';
 
@@ -7,6 +7,7 @@ export interface Tracked {
   readonly number: number;
   readonly handle: Sequence;
   readonly namespace: string;
+  keys: readonly KeyRange[];
   /** Committed. */
   tokens: readonly number[];
   /** Of each token. */

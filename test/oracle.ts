@@ -13,7 +13,9 @@ import assert from 'node:assert/strict';
 import {
   PagedKvError,
   type Batch,
+  type KeyRange,
   type KvCacheManager,
+  type PromptOptions,
   type Reuse,
   type Step,
   type Transfer,
@@ -74,21 +76,21 @@ export class Oracle implements Disposable {
 
   // --- Sequences ---
 
-  open(tokens: readonly number[], namespace = ''): Tracked {
-    const hit = this.kv.lookup(tokens, { namespace });
-    const hasRow = this.#isOnDevice(tokens, namespace);
-    const handle = this.kv.open(tokens, { namespace });
+  open(tokens: readonly number[], namespace = '', keys: readonly KeyRange[] = []): Tracked {
+    const hit = this.kv.lookup(tokens, { namespace, keys });
+    const hasRow = this.#isOnDevice(tokens, { namespace, keys });
+    const handle = this.kv.open(tokens, { namespace, keys });
     const cached = handle.cachedTokens;
     assert.equal(cached, Math.min(hit.device + hit.host, tokens.length - 1), 'cachedTokens');
-    return this.#adopt({ handle, namespace, hasRow }, tokens.slice(0, cached), []);
+    return this.#adopt({ handle, namespace, keys, hasRow }, tokens.slice(0, cached), []);
   }
 
   fork(parent: Tracked, at = parent.tokens.length): Tracked {
     const handle = parent.handle.fork(at);
-    const { namespace } = parent;
+    const { namespace, keys } = parent;
     const hasRow = this.#forkHasRow(parent);
     const [tokens, prefixes] = [parent.tokens.slice(0, at), parent.prefixes.slice(0, at)];
-    return this.#adopt({ handle, namespace, hasRow }, tokens, prefixes);
+    return this.#adopt({ handle, namespace, keys, hasRow }, tokens, prefixes);
   }
 
   truncate(sequence: Tracked, length: number): void {
@@ -113,9 +115,11 @@ export class Oracle implements Disposable {
     sequence.prefixes = [];
   }
 
-  resume(sequence: Tracked, tokens: readonly number[]): void {
-    sequence.hasRow = this.#isOnDevice(tokens, sequence.namespace);
-    const cached = sequence.handle.resume(tokens);
+  /** Without keys, under those it had. */
+  resume(sequence: Tracked, tokens: readonly number[], keys?: readonly KeyRange[]): void {
+    sequence.keys = keys ?? sequence.keys;
+    sequence.hasRow = this.#isOnDevice(tokens, sequence);
+    const cached = sequence.handle.resume(tokens, keys === undefined ? undefined : { keys });
     this.#changes += 1;
     sequence.tokens = tokens.slice(0, cached);
     sequence.prefixes = this.#extended(sequence, [], sequence.tokens);
@@ -171,9 +175,9 @@ export class Oracle implements Disposable {
   }
 
   /** A step without entries, or undefined where it does not fit. */
-  prefetch(tokens: readonly number[], namespace: string): Planned | undefined {
+  prefetch(tokens: readonly number[], where: PromptOptions): Planned | undefined {
     const digestBefore = this.kv.validate();
-    const handle = orTooMany(() => this.kv.prefetch(tokens, { namespace }));
+    const handle = orTooMany(() => this.kv.prefetch(tokens, where));
     if (!handle?.ok) {
       assert.equal(this.kv.validate(), digestBefore, 'a prefetch that did not fit left a trace');
       return undefined;
@@ -278,8 +282,8 @@ export class Oracle implements Disposable {
     return this.#move(handle);
   }
 
-  demote(tokens: readonly number[], namespace: string): Moving {
-    return this.#move(this.kv.demote(tokens, { namespace }));
+  demote(tokens: readonly number[], where: PromptOptions): Moving {
+    return this.#move(this.kv.demote(tokens, where));
   }
 
   /** What is kept longer or shorter, or how late it is: the tokens of nobody change. */
@@ -346,7 +350,7 @@ export class Oracle implements Disposable {
   // --- Parts ---
 
   #adopt(
-    known: Pick<Tracked, 'handle' | 'namespace' | 'hasRow'>,
+    known: Pick<Tracked, 'handle' | 'namespace' | 'keys' | 'hasRow'>,
     tokens: readonly number[],
     prefixes: readonly Prefix[],
   ): Tracked {
@@ -368,9 +372,12 @@ export class Oracle implements Disposable {
    * Whether no part of what a prompt finds is on the host, its last token counted. Asked in two ways, since of
    * two blocks that begin alike either may be found.
    */
-  #isOnDevice(tokens: readonly number[], namespace: string): boolean {
+  #isOnDevice(
+    tokens: readonly number[],
+    { namespace, keys }: Pick<Tracked, 'namespace' | 'keys'>,
+  ): boolean {
     const asked = [tokens, [...tokens, NEVER]];
-    return asked.every((each) => this.kv.lookup(each, { namespace }).host === 0);
+    return asked.every((each) => this.kv.lookup(each, { namespace, keys }).host === 0);
   }
 
   /** Whether a fork's row tells where its blocks are: not where a step was planned to bring some back. */
@@ -390,14 +397,15 @@ export class Oracle implements Disposable {
   }
 
   #extended(
-    { namespace }: Tracked,
+    { namespace, keys }: Tracked,
     before: readonly Prefix[],
     tokens: readonly number[],
   ): readonly Prefix[] {
     const epoch = this.#allEpochs + (this.#epochs.get(namespace) ?? 0);
     const prefixes = [...before];
     for (const token of tokens) {
-      prefixes.push(extend(prefixes.at(-1) ?? emptyPrefix(namespace, epoch), token));
+      const before = prefixes.at(-1) ?? emptyPrefix(namespace, epoch);
+      prefixes.push(extend(before, token, keyAt(keys, prefixes.length)));
     }
     return prefixes;
   }
@@ -469,6 +477,10 @@ export class Oracle implements Disposable {
       if (entry.skipped > 0) setHistory(entry, entry.base);
     }
   }
+}
+
+function keyAt(keys: readonly KeyRange[], position: number): string | undefined {
+  return keys.find(({ from, to = Infinity }) => position >= from && position < to)?.key;
 }
 
 /** What a call answers, or undefined where it would plan more transfers than a step may have. */

@@ -88,6 +88,14 @@ Napi::Float64Array Call::Reals(std::size_t index) const {
   return {info_.Env(), TypedArray(index, napi_float64_array)};
 }
 
+std::string_view Call::Bytes(std::size_t index) const {
+  const napi_value value = TypedArray(index, napi_uint8_array);
+  std::size_t length = 0;
+  void* data = nullptr;
+  napi_get_typedarray_info(info_.Env(), value, nullptr, &length, &data, nullptr, nullptr);
+  return {static_cast<const char*>(data), length};
+}
+
 std::string_view Call::Name(std::size_t index, NameBuffer& buffer) const {
   std::size_t bytes = 0;
   // A name that is cut fills the buffer but for the bytes of one character, which is still too
@@ -100,6 +108,22 @@ std::string_view Call::Name(std::size_t index, NameBuffer& buffer) const {
   const std::string_view name(buffer.data(), bytes);
   if (name.find(kReplacementCharacter) != std::string_view::npos) Refuse();
   return name;
+}
+
+GivenKeys::GivenKeys(const Call& call, std::size_t index) {
+  if (!call.Has(index)) return;
+  constexpr std::size_t kRecordWords = 3;
+  const Tokens words = call.Ids(index);
+  std::string_view bytes = call.Bytes(index + 1);
+  if (words.size() % kRecordWords != 0 || words.size() / kRecordWords > kMaxKeyRanges) Refuse();
+  ranges_.reserve(words.size() / kRecordWords);
+  for (std::size_t at = 0; at < words.size(); at += kRecordWords) {
+    const std::uint32_t length = words[at + 2];
+    if (length > bytes.size()) Refuse();
+    ranges_.push_back({words[at], words[at + 1], bytes.substr(0, length)});
+    bytes.remove_prefix(length);
+  }
+  if (!bytes.empty()) Refuse();
 }
 
 }  // namespace pagedkv::binding

@@ -12,6 +12,7 @@
 #include <new>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "environment.h"
 #include "reply.h"
@@ -43,6 +44,7 @@ class Call {
   Tokens Ids(std::size_t index) const;  // a Uint32Array; valid during the call only
   Napi::Uint32Array Words(std::size_t index) const;
   Napi::Float64Array Reals(std::size_t index) const;
+  std::string_view Bytes(std::size_t index) const;  // a Uint8Array; valid during the call only
   // UTF-8, in a buffer of the caller's.
   using NameBuffer = std::array<char, kMaxNamespaceBytes + 8>;
   std::string_view Name(std::size_t index, NameBuffer& buffer) const;
@@ -54,6 +56,34 @@ class Call {
   napi_value TypedArray(std::size_t index, napi_typedarray_type type) const;
 
   const Napi::CallbackInfo& info_;
+};
+
+// Extra keys, where a call has them: records of three words, from, to and the bytes of the key; and
+// the bytes of the keys, end to end.
+class GivenKeys {
+ public:
+  GivenKeys(const Call& call, std::size_t index);
+  KeyRanges ranges() const { return ranges_; }
+
+ private:
+  std::vector<KeyRange> ranges_;
+};
+
+// Where a prompt stands, at the end of a call: (name?, keys?, key bytes?).
+class GivenPrompt {
+ public:
+  GivenPrompt(const Call& call, std::size_t index)
+      : name_(call.NameOrDefault(index, buffer_)), keys_(call, index + 1) {}
+  GivenPrompt(const GivenPrompt&) = delete;
+  GivenPrompt& operator=(const GivenPrompt&) = delete;
+
+  std::string_view name() const { return name_; }
+  KeyRanges keys() const { return keys_.ranges(); }
+
+ private:
+  Call::NameBuffer buffer_;
+  std::string_view name_;
+  GivenKeys keys_;
 };
 
 // What JavaScript calls: answers with the status of the body, or with its value.

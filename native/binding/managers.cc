@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <optional>
+#include <string_view>
 
 #include "operations.h"
 
@@ -9,7 +11,7 @@ namespace pagedkv::binding {
 namespace {
 
 // Words of a configuration before its groups, which are two words each.
-constexpr std::size_t kConfigWords = 10;
+constexpr std::size_t kConfigWords = 11;
 constexpr std::size_t kGroupWords = 2;
 
 Config ReadConfig(Napi::Uint32Array words) {
@@ -29,6 +31,7 @@ Config ReadConfig(Napi::Uint32Array words) {
   config.min_partial_tokens = words[7];
   config.always_writes = words[8] != 0;
   config.policy = static_cast<PolicyKind>(words[9]);
+  config.events = words[10] != 0;
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t at = kConfigWords + group * kGroupWords;
     config.groups.push_back({.device_blocks = words[at], .host_blocks = words[at + 1]});
@@ -45,6 +48,11 @@ void WriteReals(const Counters& counters, std::size_t begin, Napi::Float64Array 
   if (out.ElementLength() != begin + words.size()) throw Misuse{CallStatus::kInvalidArgument};
   std::transform(words.begin(), words.end(), out.Data() + begin,
                  [](std::uint64_t word) { return static_cast<double>(word); });
+}
+
+Napi::Value Text(const Call& call, std::optional<std::string_view> text) {
+  if (!text) throw Misuse{CallStatus::kInvalidArgument};
+  return Napi::String::New(call.env(), text->data(), text->size());
 }
 
 }  // namespace
@@ -104,6 +112,28 @@ Status GetStats(const Call& call) {
   const OpenManager& opened = call.manager();
   WriteReals(opened.manager->GetStats(), 0, call.Reals(1));
   return Status::kOk;
+}
+
+// (manager, out, anew): the records in `out`, which has room for the longest one.
+Status TakeEvents(const Call& call) {
+  const OpenManager& opened = call.manager();
+  Napi::Uint32Array out = call.Words(1);
+  if (out.ElementLength() < Manager::LongestEvent(opened.manager->config())) {
+    throw Misuse{CallStatus::kInvalidArgument};
+  }
+  const auto taken = opened.manager->TakeEvents({out.Data(), out.ElementLength()}, call.Flag(2));
+  opened.reply[kReplyEventWords] = taken.words;
+  opened.reply[kReplyMoreEvents] = taken.has_more ? 1 : 0;
+  return taken.status;
+}
+
+// (manager, number): a name of records of events, as a string.
+Napi::Value NamespaceOf(const Call& call) {
+  return Text(call, call.manager().manager->NamespaceOf(call.Word(1)));
+}
+
+Napi::Value KeyOf(const Call& call) {
+  return Text(call, call.manager().manager->KeyOf(call.Word(1)));
 }
 
 // (manager): the digest as a bigint, or what is broken as a string.

@@ -19,6 +19,9 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<SetQuota>(exports, "setQuota", environment);
   Add<GetStats>(exports, "getStats", environment);
   Add<Validate>(exports, "validate", environment);
+  Add<TakeEvents>(exports, "takeEvents", environment);
+  Add<NamespaceOf>(exports, "namespaceOf", environment);
+  Add<KeyOf>(exports, "keyOf", environment);
   Add<Open>(exports, "open", environment);
   Add<Lookup>(exports, "lookup", environment);
   Add<Admission>(exports, "admission", environment);
@@ -44,6 +47,8 @@ void AddOperations(Napi::Object exports, Environment& environment) {
 void AddLimits(Napi::Object exports) {
   exports.Set("replyWords", kReplyWords);
   exports.Set("maxNamespaceBytes", static_cast<std::uint32_t>(kMaxNamespaceBytes));
+  exports.Set("maxKeyRanges", kMaxKeyRanges);
+  exports.Set("maxKeyBytes", kMaxKeyBytes);
   exports.Set("maxBlocksPerPool", kMaxBlocksPerPool);
   exports.Set("maxBlockSize", kMaxBlockSize);
   exports.Set("maxGroups", kMaxGroups);

@@ -14,6 +14,9 @@ Status Clear(const Call& call);
 Status SetQuota(const Call& call);
 Status GetStats(const Call& call);
 Napi::Value Validate(const Call& call);
+Status TakeEvents(const Call& call);
+Napi::Value NamespaceOf(const Call& call);
+Napi::Value KeyOf(const Call& call);
 
 // sequences.cc
 Status Open(const Call& call);

@@ -25,6 +25,9 @@ enum ReplyWord : std::uint32_t {
 // Written by a caller with a clock of its own before each call that time matters to: milliseconds,
 // a double. Negative: the system's steady clock tells.
 inline constexpr std::uint32_t kTimeReal = 2;
+// After it, of the last events taken.
+inline constexpr std::uint32_t kReplyEventWords = 18;
+inline constexpr std::uint32_t kReplyMoreEvents = 19;
 inline constexpr std::uint32_t kReplyWords = 20;
 
 // What the binding itself answers; beyond the numbers of pagedkv::Status.

@@ -1,4 +1,6 @@
 // Sequences: opened, forked, cut, resumed and closed; and what a prompt would find.
+#include <optional>
+
 #include "operations.h"
 
 namespace pagedkv::binding {
@@ -22,32 +24,32 @@ Retention ReadRetention(const Call& call, std::size_t index) {
 
 }  // namespace
 
-// (manager, ids, name?)
+// (manager, ids, prompt)
 Status Open(const Call& call) {
   const OpenManager& opened = call.manager_now();
-  Call::NameBuffer buffer;
-  return Reply(opened, opened.manager->Open(call.Ids(1), call.NameOrDefault(2, buffer)));
+  const GivenPrompt prompt(call, 2);
+  return Reply(opened, opened.manager->Open(call.Ids(1), prompt.name(), prompt.keys()));
 }
 
-// (manager, ids, name?)
+// (manager, ids, prompt)
 Status Lookup(const Call& call) {
   const OpenManager& opened = call.manager();
-  Call::NameBuffer buffer;
-  const auto found = opened.manager->Lookup(call.Ids(1), call.NameOrDefault(2, buffer));
+  const GivenPrompt prompt(call, 2);
+  const auto found = opened.manager->Lookup(call.Ids(1), prompt.name(), prompt.keys());
   opened.reply[kReplyDevice] = found.device_tokens;
   opened.reply[kReplyHost] = found.host_tokens;
   opened.reply[kReplyComputing] = found.computing_tokens;
-  return Status::kOk;
+  return found.status;
 }
 
-// (manager, ids, name?): two doubles.
+// (manager, ids, prompt): two doubles.
 Status Admission(const Call& call) {
   const OpenManager& opened = call.manager();
-  Call::NameBuffer buffer;
-  const auto fit = opened.manager->Admission(call.Ids(1), call.NameOrDefault(2, buffer));
+  const GivenPrompt prompt(call, 2);
+  const auto fit = opened.manager->Admission(call.Ids(1), prompt.name(), prompt.keys());
   opened.reals()[0] = static_cast<double>(fit.now_tokens);
   opened.reals()[1] = static_cast<double>(fit.after_tokens);
-  return Status::kOk;
+  return fit.status;
 }
 
 // (manager, slot, generation, at)
@@ -62,10 +64,12 @@ Status Truncate(const Call& call) {
   return opened.manager->Truncate(call.Sequence(opened), call.Word(3));
 }
 
-// (manager, slot, generation, ids)
+// (manager, slot, generation, ids, keys?, key bytes?)
 Status Resume(const Call& call) {
   const OpenManager& opened = call.manager_now();
-  return Reply(opened, opened.manager->Resume(call.Sequence(opened), call.Ids(3)));
+  const GivenKeys keys(call, 4);
+  const auto given = call.Has(4) ? std::optional(keys.ranges()) : std::nullopt;
+  return Reply(opened, opened.manager->Resume(call.Sequence(opened), call.Ids(3), given));
 }
 
 // (manager, slot, generation, from, to, priority, life)
@@ -74,21 +78,21 @@ Status Retain(const Call& call) {
   return opened.manager->Retain(call.Sequence(opened), ReadRetention(call, 3));
 }
 
-// (manager, ids, from, to, priority, life, name?): the tokens found are in the reply.
+// (manager, ids, from, to, priority, life, prompt): the tokens found are in the reply.
 Status RetainPrompt(const Call& call) {
   const OpenManager& opened = call.manager_now();
   const Retention retention = ReadRetention(call, 2);
-  Call::NameBuffer buffer;
+  const GivenPrompt prompt(call, 6);
   opened.reply[kReplyCached] =
-      opened.manager->RetainPrompt(call.Ids(1), call.NameOrDefault(6, buffer), retention);
+      opened.manager->RetainPrompt(call.Ids(1), prompt.name(), retention, prompt.keys());
   return Status::kOk;
 }
 
-// (manager, ids, reuse, name?)
+// (manager, ids, reuse, prompt)
 Status ExpectReuse(const Call& call) {
   const OpenManager& opened = call.manager_now();
-  Call::NameBuffer buffer;
-  opened.manager->ExpectReuse(call.Ids(1), call.NameOrDefault(3, buffer), call.Word(2));
+  const GivenPrompt prompt(call, 3);
+  opened.manager->ExpectReuse(call.Ids(1), prompt.name(), call.Word(2), prompt.keys());
   return Status::kOk;
 }
 

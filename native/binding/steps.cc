@@ -32,11 +32,11 @@ Status Schedule(const Call& call) {
   return Reply(opened, opened.manager->Schedule(call.Word(1)));
 }
 
-// (manager, ids, name?)
+// (manager, ids, prompt)
 Status Prefetch(const Call& call) {
   const OpenManager& opened = call.manager_now();
-  Call::NameBuffer buffer;
-  return Reply(opened, opened.manager->Prefetch(call.Ids(1), call.NameOrDefault(2, buffer)));
+  const GivenPrompt prompt(call, 2);
+  return Reply(opened, opened.manager->Prefetch(call.Ids(1), prompt.name(), prompt.keys()));
 }
 
 // (manager, slot, generation)
@@ -74,11 +74,11 @@ Status Preempt(const Call& call) {
                opened.manager->Preempt(call.Sequence(opened), static_cast<PreemptMode>(mode)));
 }
 
-// (manager, ids, name?)
+// (manager, ids, prompt)
 Status Demote(const Call& call) {
   const OpenManager& opened = call.manager_now();
-  Call::NameBuffer buffer;
-  return Reply(opened, opened.manager->Demote(call.Ids(1), call.NameOrDefault(2, buffer)));
+  const GivenPrompt prompt(call, 2);
+  return Reply(opened, opened.manager->Demote(call.Ids(1), prompt.name(), prompt.keys()));
 }
 
 // (manager, ticket)

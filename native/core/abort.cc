@@ -62,7 +62,8 @@ void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool execut
     Tail& tail = tails[sequence.tail];
     if (--tail.leavers == 0) tail.leaver_steps = 0;
   }
-  if ((entry.flags & kEntryTookOver) != 0 && !executed) Reindex(entry);
+  if (entry.lifted != kNone && !executed) Reindex(entry);
+  ForgetLifted(entry);
   sequence.planned = entry.old_planned;
   sequence.writable = entry.old_writable;
   sequence.diverged = entry.old_diverged;
@@ -104,22 +105,21 @@ void Manager::State::Deactivate(SequenceId id, bool executed) {
 
 // Puts the block that the sequence took out of the index back, unless others have moved on
 // meanwhile.
-void Manager::State::Reindex(const StepEntry& entry) {
-  const SequenceId id = entry.sequence;
-  const std::uint64_t stamp = entry.old_stamp;
-  Sequence& sequence = sequences[id];
+void Manager::State::Reindex(StepEntry& entry) {
+  Sequence& sequence = sequences[entry.sequence];
   const TailId tail = sequence.tail;
-  const Token* tokens = TailTokens(id);
-  if (tails[tail].holders != 1 || FindPublished(sequence.run, tokens) != kNone || !EnsureRuns(1))
+  const std::uint64_t stamp = entry.old_stamp;
+  const Content block = index.slots().ContentOf(entry.lifted);
+  if (tails[tail].holders != 1 || FindPublished(sequence.run, block) != kNone || !EnsureRuns(1))
     return;
   BlockId set[kMaxGroups];
   std::copy_n(TailSet(tail), groups, set);
   // A run of its own comes back as one: the two stood in different places of their list.
   const bool is_alike = index.IsRetained(sequence.run, entry.old_priority, entry.old_life);
   if (stamp == kNoStamp && is_alike && index.CanAppend(sequence.run)) {
-    index.Append(sequence.run, tokens, set);
+    index.Append(sequence.run, entry.lifted, set);
   } else {
-    const RunId run = index.AddChild(sequence.run, tokens, set);
+    const RunId run = index.AddChild(sequence.run, entry.lifted, set);
     index.Retain(run, entry.old_priority, entry.old_life);
     index.run(run).stamp = stamp == kNoStamp ? kUsedSince : stamp;
     index.Exchange(sequence.run, HoldKind::kActive, run, HoldKind::kActive);
@@ -128,6 +128,14 @@ void Manager::State::Reindex(const StepEntry& entry) {
   sequence.blocks++;
   sequence.tail = kNone;
   FreeTail(tail);
+  entry.lifted = kNone;
+}
+
+// What a sequence took out of the index does not go back there.
+void Manager::State::ForgetLifted(StepEntry& entry) {
+  if (entry.lifted == kNone) return;
+  index.Forget(entry.lifted);
+  entry.lifted = kNone;
 }
 
 }  // namespace pagedkv

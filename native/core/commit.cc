@@ -219,6 +219,7 @@ void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Tok
   const Step& step = steps[slot];
   const std::uint32_t bs = config.block_size;
   sequence.steps &= ~(1u << slot);
+  ForgetLifted(entry);
   if ((entry.flags & kEntryCopied) != 0) {
     LeaveShared(id, entry);
   }
@@ -297,9 +298,9 @@ void Manager::State::AdoptTail(SequenceId id) {
 
 // The run below `parent` that begins with this block. What was cleared shares nothing, so it finds
 // none.
-RunId Manager::State::FindPublished(RunId parent, const Token* tokens) const {
+RunId Manager::State::FindPublished(RunId parent, Content block) const {
   const bool alone = index.run(parent).child == kNone || index.IsDetached(parent);
-  return alone ? kNone : index.FindChild(parent, tokens);
+  return alone ? kNone : index.FindChild(parent, block);
 }
 
 // Makes a filled block known to the index: as the end of the sequence's run, as a run of its own,
@@ -307,13 +308,15 @@ RunId Manager::State::FindPublished(RunId parent, const Token* tokens) const {
 void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token* tokens) {
   Sequence& sequence = sequences[id];
   const RunId parent = sequence.run;
-  RunId child = FindPublished(parent, tokens);
+  const Content block{tokens, NextExtra(sequence)};
+  RunId child = FindPublished(parent, block);
   if (child == kNone) {
+    const TokenSlot slot = index.NewSlot(block);
     if (index.CanAppend(parent) && IsRetainedAlike(id, parent)) {
-      index.Append(parent, tokens, set);
+      index.Append(parent, slot, set);
       sequence.blocks++;
     } else {
-      const RunId added = index.AddChild(parent, tokens, set);
+      const RunId added = index.AddChild(parent, slot, set);
       RetainBlock(id, added, sequence.blocks);
       HoldChild(id, added);
     }

@@ -1,15 +1,28 @@
-// What a prompt would find, and what would still fit. Nothing here changes anything.
+// What a prompt would find, and what would still fit. Nothing here changes anything: keys that are
+// asked for are interned, and given back.
 #include <algorithm>
 
 #include "manager_state.h"
 
 namespace pagedkv {
 
-Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view name) const {
+// What of a prompt is in the index; a match of no run where there is no such namespace.
+PrefixIndex::Match Manager::State::FindPrompt(std::string_view name, Tokens tokens,
+                                              KeyRanges ranges) {
+  const RunId root = FindRoot(name);
+  if (root == kNone || !ExtraKeys::AreValid(ranges)) return {};
+  const NewKeyList list(keys, ranges);  // for as long as this looks
+  return index.Find(root, {}, tokens, keys.CursorOf(list.id()));
+}
+
+Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view name,
+                                             KeyRanges ranges) {
   LookupResult result;
+  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0, 0};
   const RunId root = FindRoot(name);
   if (root == kNone || tokens.empty()) return result;
-  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  const NewKeyList list(keys, ranges);  // for as long as this looks
+  const PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(list.id()));
   const auto total = static_cast<std::uint32_t>(tokens.size());
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   const std::uint32_t found = std::min(match.tokens + part, total - 1);
@@ -24,15 +37,33 @@ Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view nam
   result.host_tokens = found - device;
   if (match.count == index.run(match.run).length) {
     const std::uint32_t most = total - 1 - found;
-    const std::uint32_t ahead = Computing(match.run, tokens.subspan(match.tokens));
+    const std::uint32_t ahead = Computing(match.run, tokens.subspan(match.tokens), list.id());
     result.computing_tokens = std::min(most, ahead - std::min(ahead, found - match.tokens));
   }
   return result;
 }
 
-// How many of `tokens`, which continue at the end of `run`, open steps are computing or hold
-// unindexed.
-std::uint32_t Manager::State::Computing(RunId run, Tokens tokens) const {
+// How many of the positions from `from` on, `limit` at most, stand under the same keys in two
+// lists. `from` begins a block.
+std::uint32_t Manager::State::CommonKeys(KeyListId a, KeyListId b, std::uint32_t from,
+                                         std::uint32_t limit) const {
+  if (a == b) return limit;
+  const std::uint32_t bs = config.block_size;
+  ExtraCursor left = keys.CursorOf(a);
+  ExtraCursor right = keys.CursorOf(b);
+  std::uint32_t common = 0;
+  while (common < limit) {
+    const std::uint32_t block = (from + common) / bs;
+    const std::uint32_t in_block = keys.Common(left.At(block), right.At(block));
+    common += in_block;
+    if (in_block < bs) break;
+  }
+  return std::min(common, limit);
+}
+
+// How many of `tokens`, which continue at the end of `run` under the keys of `list`, open steps are
+// computing or hold unindexed.
+std::uint32_t Manager::State::Computing(RunId run, Tokens tokens, KeyListId list) const {
   std::uint32_t best = 0;
   for (const std::uint32_t slot : open_steps) {
     for (const StepEntry& entry : steps[slot].entries) {
@@ -40,7 +71,8 @@ std::uint32_t Manager::State::Computing(RunId run, Tokens tokens) const {
       if (sequence.run != run || sequence.diverged || sequence.planned != entry.end) continue;
       const std::uint32_t base = sequence.blocks * config.block_size;
       std::uint32_t agreed = 0;
-      const std::uint32_t limit = static_cast<std::uint32_t>(tokens.size());
+      const std::uint32_t limit =
+          CommonKeys(list, sequence.keys, base, static_cast<std::uint32_t>(tokens.size()));
       const auto extend = [&](const Token* ids, std::uint32_t from, std::uint32_t end) {
         if (base + agreed != from) return;
         while (base + agreed < end && agreed < limit && ids[base + agreed - from] == tokens[agreed])
@@ -60,10 +92,10 @@ std::uint32_t Manager::State::Computing(RunId run, Tokens tokens) const {
   return best;
 }
 
-Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_view name) const {
-  PrefixIndex::Match match;
-  const RunId root = FindRoot(name);
-  if (root != kNone) match = index.Find(root, {}, tokens);
+Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_view name,
+                                                   KeyRanges ranges) {
+  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0};
+  const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   // A hit that nobody holds is evictable now and will not be once it is held: count it once.
   std::uint32_t unheld = 0;
@@ -91,7 +123,7 @@ Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_vi
   const auto in_tokens = [&](std::uint64_t blocks) {
     return blocks == 0 ? 0 : blocks * config.block_size - part;
   };
-  return {in_tokens(now), in_tokens(after)};
+  return {Status::kOk, in_tokens(now), in_tokens(after)};
 }
 
 }  // namespace pagedkv

@@ -86,7 +86,8 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
           made.emplace_back(group.device_blocks, group.host_blocks);
         return made;
       }()),
-      index(c, pools, Secret()),
+      keys(c.block_size),
+      index(c, pools, keys, Secret()),
       sequences(c.max_sequences),
       tail_tokens(Zeroed<Token>(std::size_t{c.max_sequences} * c.block_size)),
       retentions(std::size_t{c.max_sequences} * kMaxRetentions),
@@ -205,20 +206,22 @@ void Manager::State::Attach(SequenceId id, const PrefixIndex::Match& match, std:
   sequence.truncated = false;
 }
 
-Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name) {
+Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name, KeyRanges ranges) {
   SequenceId id;
-  const Status status = NewSequence(tokens, name, true, id);
+  const Status status = NewSequence(tokens, name, ranges, true, id);
   if (status != Status::kOk) return {status, {}, 0};
   CountPrompt(id, tokens);
   stats.opens++;
   return {Status::kOk, HandleOf(id), sequences[id].cached};
 }
 
-Status Manager::State::NewSequence(Tokens tokens, std::string_view name, bool is_turn,
-                                   SequenceId& id) {
+Status Manager::State::NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges,
+                                   bool is_turn, SequenceId& id) {
   if (tokens.empty()) return Status::kEmptyTokens;
   if (tokens.size() > config.max_sequence_tokens) return Status::kSequenceTooLong;
+  if (!ExtraKeys::AreValid(ranges)) return Status::kInvalidKeys;
   if (free_sequences.empty()) return Status::kTooManySequences;
+  NewKeyList list(keys, ranges);
   if (!EnsureRuns(3)) return Status::kIndexFull;
   const RunId root = MakeRoot(name);
   if (root == kNone) return Status::kIndexFull;
@@ -229,6 +232,7 @@ Status Manager::State::NewSequence(Tokens tokens, std::string_view name, bool is
   sequence = Sequence{};
   sequence.generation = generation;
   sequence.state = SequenceState::kActive;
+  sequence.keys = list.Take();
   sequence.turn.is_told = is_turn;
   MatchPrompt(id, root, tokens);
   stats.sequences++;
@@ -240,6 +244,7 @@ void Manager::State::UndoOpen(SequenceId id) {
   Sequence& sequence = sequences[id];
   const RunId run = sequence.run;
   const std::uint32_t generation = sequence.generation;
+  keys.ReleaseList(sequence.keys);
   sequence = Sequence{};
   sequence.generation = generation;
   if (index.run(run).parent == kNone || index.IsDetached(run)) {
@@ -266,7 +271,7 @@ void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
   Sequence& sequence = sequences[id];
   const auto total = static_cast<std::uint32_t>(tokens.size());
   const RunId from = sequence.run;
-  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+  const PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(sequence.keys));
   if (sequence.turn.is_told && index.policy().remembers()) TellOpened(id, match, tokens);
   Attach(id, match, 0, total);
   if (from != kNone) ReleaseHold(from, HoldKind::kActive);
@@ -276,14 +281,21 @@ void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
   TellSequence(id);
 }
 
-Manager::OpenResult Manager::State::Resume(SequenceHandle handle, Tokens tokens) {
+Manager::OpenResult Manager::State::Resume(SequenceHandle handle, Tokens tokens,
+                                           std::optional<KeyRanges> ranges) {
   SequenceId id;
   if (const Status status = Check(handle, id); status != Status::kOk) return {status, {}, 0};
   Sequence& sequence = sequences[id];
   if (sequence.state != SequenceState::kDropped) return {Status::kSequenceNotDropped, {}, 0};
   if (tokens.empty()) return {Status::kEmptyTokens, {}, 0};
   if (tokens.size() > config.max_sequence_tokens) return {Status::kSequenceTooLong, {}, 0};
+  if (ranges && !ExtraKeys::AreValid(*ranges)) return {Status::kInvalidKeys, {}, 0};
+  NewKeyList list(keys, ranges.value_or(KeyRanges()));
   if (!EnsureRuns(3)) return {Status::kIndexFull, {}, 0};
+  if (ranges) {
+    keys.ReleaseList(sequence.keys);
+    sequence.keys = list.Take();
+  }
   sequence.state = SequenceState::kActive;
   sequence.computed = false;
   MatchPrompt(id, RootOf(sequence.run), tokens);
@@ -313,6 +325,8 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
   child.turn = parent.turn;
   child.retentions = parent.retentions;
   std::copy_n(Retentions(parent_id), parent.retentions, Retentions(id));
+  child.keys = parent.keys;
+  keys.HoldList(child.keys);
   const std::uint32_t bs = config.block_size;
   child.blocks = std::min(parent.blocks, (at + bs - 1) / bs);
   child.run = AncestorEnd(parent.run, child.blocks);
@@ -389,6 +403,7 @@ void Manager::State::FinishClose(SequenceId id) {
   const HoldKind kind = KindOf(sequence);
   const std::uint32_t generation = sequence.generation;
   const bool is_over = sequence.reuse == kReuseNever && IsEnd(run);
+  keys.ReleaseList(sequence.keys);
   if (sequence.turn.is_told) TellClosing(sequence);
   sequence = Sequence{};
   ReleaseHold(run, kind);
@@ -413,14 +428,16 @@ const Config& Manager::config() const {
 const SharedLayout& Manager::layout() const {
   return state_->layout;
 }
-Manager::OpenResult Manager::Open(Tokens tokens, std::string_view name) {
-  return state_->Open(tokens, name);
+Manager::OpenResult Manager::Open(Tokens tokens, std::string_view name, KeyRanges ranges) {
+  return state_->Open(tokens, name, ranges);
 }
-Manager::LookupResult Manager::Lookup(Tokens tokens, std::string_view name) const {
-  return state_->Lookup(tokens, name);
+Manager::LookupResult Manager::Lookup(Tokens tokens, std::string_view name,
+                                      KeyRanges ranges) const {
+  return state_->Lookup(tokens, name, ranges);
 }
-Manager::AdmissionResult Manager::Admission(Tokens tokens, std::string_view name) const {
-  return state_->Admission(tokens, name);
+Manager::AdmissionResult Manager::Admission(Tokens tokens, std::string_view name,
+                                            KeyRanges ranges) const {
+  return state_->Admission(tokens, name, ranges);
 }
 Manager::OpenResult Manager::Fork(SequenceHandle sequence, std::uint32_t at) {
   return state_->Fork(sequence, at);
@@ -428,8 +445,9 @@ Manager::OpenResult Manager::Fork(SequenceHandle sequence, std::uint32_t at) {
 Status Manager::Truncate(SequenceHandle sequence, std::uint32_t length) {
   return state_->Truncate(sequence, length);
 }
-Manager::OpenResult Manager::Resume(SequenceHandle sequence, Tokens tokens) {
-  return state_->Resume(sequence, tokens);
+Manager::OpenResult Manager::Resume(SequenceHandle sequence, Tokens tokens,
+                                    std::optional<KeyRanges> ranges) {
+  return state_->Resume(sequence, tokens, ranges);
 }
 Status Manager::Close(SequenceHandle sequence, std::uint32_t reuse) {
   return state_->Close(sequence, reuse);
@@ -438,17 +456,18 @@ Status Manager::Retain(SequenceHandle sequence, const Retention& retention) {
   return state_->Retain(sequence, retention);
 }
 std::uint32_t Manager::RetainPrompt(Tokens tokens, std::string_view name,
-                                    const Retention& retention) {
-  return state_->RetainPrompt(tokens, name, retention);
+                                    const Retention& retention, KeyRanges ranges) {
+  return state_->RetainPrompt(tokens, name, retention, ranges);
 }
-void Manager::ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse) {
-  state_->ExpectReuse(tokens, name, reuse);
+void Manager::ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse,
+                          KeyRanges ranges) {
+  state_->ExpectReuse(tokens, name, reuse, ranges);
 }
-Manager::PreemptResult Manager::Demote(Tokens tokens, std::string_view name) {
-  return state_->Demote(tokens, name);
+Manager::PreemptResult Manager::Demote(Tokens tokens, std::string_view name, KeyRanges ranges) {
+  return state_->Demote(tokens, name, ranges);
 }
-Manager::ScheduleResult Manager::Prefetch(Tokens tokens, std::string_view name) {
-  return state_->Prefetch(tokens, name);
+Manager::ScheduleResult Manager::Prefetch(Tokens tokens, std::string_view name, KeyRanges ranges) {
+  return state_->Prefetch(tokens, name, ranges);
 }
 Status Manager::SetQuota(std::string_view name, const Quota& quota) {
   return state_->SetQuota(name, quota);

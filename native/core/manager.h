@@ -23,11 +23,13 @@ class Manager {
     std::uint32_t cached_tokens = 0;
   };
   struct LookupResult {
+    Status status = Status::kOk;
     std::uint32_t device_tokens = 0;  // the part of the hit that is on the device, from the start
     std::uint32_t host_tokens = 0;    // the part after it that must be onboarded
     std::uint32_t computing_tokens = 0;  // the part after that which open steps are computing now
   };
   struct AdmissionResult {
+    Status status = Status::kOk;
     std::uint64_t now_tokens = 0;    // fit beyond the hit without evicting
     std::uint64_t after_tokens = 0;  // fit once everything evictable is evicted
   };
@@ -42,6 +44,11 @@ class Manager {
     std::uint32_t moves =
         0;              // records at SharedLayout::transfer_moves: group, device block, host block
     Shortage shortage;  // host blocks, when kOutOfBlocks
+  };
+  struct EventsResult {
+    Status status = Status::kOk;
+    std::uint32_t words = 0;  // of whole records
+    bool has_more = false;
   };
   struct Validation {
     const char* broken = nullptr;  // the invariant that does not hold, or null
@@ -64,12 +71,18 @@ class Manager {
   const SharedLayout& layout() const;
 
   // Sequences. Costs are in blocks of the prompt (b) and runs of the index (r = b / 8 and more).
-  OpenResult Open(Tokens tokens, std::string_view name_space);            // O(b)
-  LookupResult Lookup(Tokens tokens, std::string_view name_space) const;  // O(b + open entries)
-  AdmissionResult Admission(Tokens tokens, std::string_view name_space) const;  // O(b)
+  // `keys`: extra keys on ranges of positions, sorted and apart, at most kMaxKeyRanges of at most
+  // kMaxKeyBytes each; what is shared agrees in them. Forks have them too. A sequence that resumes
+  // without any keeps those that it had.
+  OpenResult Open(Tokens tokens, std::string_view name_space, KeyRanges keys = {});  // O(b)
+  LookupResult Lookup(Tokens tokens, std::string_view name_space,
+                      KeyRanges keys = {}) const;  // O(b + open entries)
+  AdmissionResult Admission(Tokens tokens, std::string_view name_space,
+                            KeyRanges keys = {}) const;            // O(b)
   OpenResult Fork(SequenceHandle sequence, std::uint32_t at);      // O(r) + a copy of the row
   Status Truncate(SequenceHandle sequence, std::uint32_t length);  // O(runs given back)
-  OpenResult Resume(SequenceHandle sequence, Tokens tokens);       // as Open
+  OpenResult Resume(SequenceHandle sequence, Tokens tokens,
+                    std::optional<KeyRanges> keys = std::nullopt);  // as Open
   // `reuse`: milliseconds until what it leaves is expected to be used, kReuseNever or
   // kReuseUnknown.
   Status Close(SequenceHandle sequence, std::uint32_t reuse = kReuseUnknown);  // O(runs it holds)
@@ -77,11 +90,12 @@ class Manager {
   // Retention. A word on a sequence holds for what it has and for what it will compute, until a
   // later word on the same tokens by anyone. O(runs in range).
   Status Retain(SequenceHandle sequence, const Retention& retention);
-  // The same for what is cached of a prompt. Returns the tokens found.
-  std::uint32_t RetainPrompt(Tokens tokens, std::string_view name_space,
-                             const Retention& retention);
+  // The same for what is cached of a prompt. Returns the tokens found: none under invalid keys.
+  std::uint32_t RetainPrompt(Tokens tokens, std::string_view name_space, const Retention& retention,
+                             KeyRanges keys = {});
   // What is known of the next use of a prompt that is cached, as at Close. O(b).
-  void ExpectReuse(Tokens tokens, std::string_view name_space, std::uint32_t reuse);
+  void ExpectReuse(Tokens tokens, std::string_view name_space, std::uint32_t reuse,
+                   KeyRanges keys = {});
   // Time passes, on a clock of the caller's that never goes back. O(log runs) for each run whose
   // life ends.
   void SetTime(std::uint64_t now_ms);
@@ -98,7 +112,7 @@ class Manager {
   // Steps. The batch stands in shared memory: `entries` records, and their ids end to end.
   ScheduleResult Schedule(std::uint32_t entries);
   // A step with no token, that brings what is cached of a prompt to the device. O(blocks).
-  ScheduleResult Prefetch(Tokens tokens, std::string_view name_space);
+  ScheduleResult Prefetch(Tokens tokens, std::string_view name_space, KeyRanges keys = {});
   Status BeginExecute(StepHandle step);
   Status EndExecute(StepHandle step, bool ok);
   // `ids`: the ids of every entry scheduled as a count only, in batch order, those skipped left
@@ -109,12 +123,21 @@ class Manager {
   PreemptResult Preempt(SequenceHandle sequence, PreemptMode mode);
   // What is cached of a prompt goes to the host, from its end up, as far as nobody holds it and
   // there is room. Nothing to move is no failure. O(blocks).
-  PreemptResult Demote(Tokens tokens, std::string_view name_space);
+  PreemptResult Demote(Tokens tokens, std::string_view name_space, KeyRanges keys = {});
   Status BeginTransfer(std::uint32_t ticket);
   Status EndTransfer(std::uint32_t ticket, bool ok);
 
   // Forgets what is cached under a name, in both tiers; with no name, under every name.
   void Clear(std::optional<std::string_view> name_space);
+
+  // Tells what prompts can find that they could not when it was last asked, and what is gone for
+  // good, as records (see EventKind) in `out`, which must have room for the longest one. With
+  // `anew`, as if nothing had been told. What came and went meanwhile is left out. O(words).
+  EventsResult TakeEvents(std::span<std::uint32_t> out, bool anew);
+  static std::uint32_t LongestEvent(const Config& config);  // words
+  // The names that records refer to, until the manager's next call.
+  std::optional<std::string_view> NamespaceOf(std::uint32_t root) const;
+  std::optional<std::string_view> KeyOf(std::uint32_t key) const;
 
   Stats GetStats() const;
   Validation Validate() const;  // O(everything)

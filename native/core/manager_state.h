@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "block_pool.h"
+#include "extra_keys.h"
 #include "manager.h"
 #include "prefix_index.h"
 #include "quotas.h"
@@ -29,16 +30,17 @@ struct Manager::State {
   }
 
   // --- Sequences (manager.cc) ---
-  OpenResult Open(Tokens tokens, std::string_view name);
-  Status NewSequence(Tokens tokens, std::string_view name, bool is_turn, SequenceId& id);
+  OpenResult Open(Tokens tokens, std::string_view name, KeyRanges ranges);
+  Status NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges, bool is_turn,
+                     SequenceId& id);
   void UndoOpen(SequenceId id);
   void CountPrompt(SequenceId id, Tokens tokens);
   OpenResult Fork(SequenceHandle handle, std::uint32_t at);
   Status Truncate(SequenceHandle handle, std::uint32_t length);
-  OpenResult Resume(SequenceHandle handle, Tokens tokens);
+  OpenResult Resume(SequenceHandle handle, Tokens tokens, std::optional<KeyRanges> ranges);
   Status Close(SequenceHandle handle, std::uint32_t reuse);
-  LookupResult Lookup(Tokens tokens, std::string_view name) const;
-  AdmissionResult Admission(Tokens tokens, std::string_view name) const;
+  LookupResult Lookup(Tokens tokens, std::string_view name, KeyRanges ranges);
+  AdmissionResult Admission(Tokens tokens, std::string_view name, KeyRanges ranges);
   void Clear(std::optional<std::string_view> name);
 
   void FinishClose(SequenceId id);
@@ -54,9 +56,15 @@ struct Manager::State {
   RunId MakeRoot(std::string_view name);
   void MaybeForgetRoot(RunId root);
   void MatchPrompt(SequenceId id, RunId root, Tokens tokens);
-  std::uint32_t Computing(RunId run, Tokens tokens) const;
+  PrefixIndex::Match FindPrompt(std::string_view name, Tokens tokens, KeyRanges ranges);
+  std::uint32_t Computing(RunId run, Tokens tokens, KeyListId list) const;
+  std::uint32_t CommonKeys(KeyListId a, KeyListId b, std::uint32_t from, std::uint32_t limit) const;
+  Extra NextExtra(const Sequence& sequence) const {  // of the block after those it holds
+    return keys.ExtraOf(sequence.keys, sequence.blocks);
+  }
   void Detach(RunId run);
   void ClearRoot(RunId root);
+  void TellLiftedGone(RunId root);
   void BeginAnew(SequenceId id);
   HoldKind KindOf(const Sequence& sequence) const {
     return sequence.state == SequenceState::kSwapped ? HoldKind::kParked : HoldKind::kActive;
@@ -66,8 +74,9 @@ struct Manager::State {
 
   // --- Retention (retention.cc) ---
   Status Retain(SequenceHandle handle, const Retention& retention);
-  std::uint32_t RetainPrompt(Tokens tokens, std::string_view name, const Retention& retention);
-  void ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse);
+  std::uint32_t RetainPrompt(Tokens tokens, std::string_view name, const Retention& retention,
+                             KeyRanges ranges);
+  void ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse, KeyRanges ranges);
   Retention* Retentions(SequenceId id) { return &retentions[std::size_t{id} * kMaxRetentions]; }
   const Retention* Retentions(SequenceId id) const {
     return &retentions[std::size_t{id} * kMaxRetentions];
@@ -192,7 +201,7 @@ struct Manager::State {
 
   // --- Plans (schedule.cc) ---
   ScheduleResult Schedule(std::uint32_t count);
-  ScheduleResult Prefetch(Tokens tokens, std::string_view name);
+  ScheduleResult Prefetch(Tokens tokens, std::string_view name, KeyRanges ranges);
   ScheduleResult Plan(std::uint32_t count);
   Status CheckBatch(std::uint32_t count);
   void ResetStep(std::uint32_t slot);
@@ -210,7 +219,8 @@ struct Manager::State {
                 std::uint32_t used);
   bool CanTakeOver(const Sequence& sequence) const;
   void TakeOver(StepEntry& entry, std::uint32_t position);
-  void Reindex(const StepEntry& entry);
+  void Reindex(StepEntry& entry);
+  void ForgetLifted(StepEntry& entry);
   bool AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell);
   void WriteSlots(std::uint32_t slot, const StepEntry& entry, std::uint32_t first_query);
   void TellStep(std::uint32_t slot);
@@ -236,7 +246,7 @@ struct Manager::State {
   void CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids);
   void LeaveShared(SequenceId id, const StepEntry& entry);
   void PublishBlock(SequenceId id, const BlockId* set, const Token* tokens);
-  RunId FindPublished(RunId parent, const Token* tokens) const;
+  RunId FindPublished(RunId parent, Content block) const;
   void HoldChild(SequenceId id, RunId run);
   void AdoptTail(SequenceId id);
   void UnhideFirst(RunId run);
@@ -264,7 +274,7 @@ struct Manager::State {
   Status BeginTransfer(std::uint32_t ticket);
   Status EndTransfer(std::uint32_t ticket, bool ok);
   PreemptResult SwapOut(SequenceId id);
-  PreemptResult Demote(Tokens tokens, std::string_view name);
+  PreemptResult Demote(Tokens tokens, std::string_view name, KeyRanges ranges);
   Transfer NewTransfer();
   void SendPath(Transfer& transfer);
   PreemptResult StartTransfer(Transfer transfer);
@@ -279,6 +289,10 @@ struct Manager::State {
   void SettleRun(RunId run, bool ok);
   void SettleTail(TailId tail, bool ok);
 
+  // --- Events (events.cc) ---
+  EventsResult TakeEvents(std::span<std::uint32_t> out, bool anew);
+  std::uint32_t WriteStored(std::uint32_t number, std::uint32_t* out) const;
+
   // --- The oracle (validate.cc) ---
   Stats GetStats() const;
   Validation Validate() const;
@@ -290,6 +304,7 @@ struct Manager::State {
   std::uint32_t* const shared;
   Quotas quotas;
   std::vector<BlockPool> pools;
+  ExtraKeys keys;
   PrefixIndex index;
 
   std::map<std::string, RunId, std::less<>> roots;

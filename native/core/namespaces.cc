@@ -57,9 +57,23 @@ void Manager::State::Detach(RunId root) {
   }
   for (std::size_t i = runs.size(); i-- > 0;) {
     if (index.IsHeld(runs[i])) {
-      index.run(runs[i]).flags |= kRunDetached;
+      index.Detach(runs[i]);
     } else {
       DropLeaf(runs[i]);
+    }
+  }
+}
+
+// What open steps took out of the index stands in no run; after an abort it would stand on what is
+// cleared.
+void Manager::State::TellLiftedGone(RunId root) {
+  if (!index.events().is_on()) return;
+  for (const std::uint32_t slot : open_steps) {
+    for (const StepEntry& entry : steps[slot].entries) {
+      if (entry.lifted == kNone) continue;
+      const std::uint32_t number = TokenSlots::NumberOf(entry.lifted);
+      if (index.events().IsKnown(number) && index.events().RootOf(number) == root)
+        index.events().Removed(number);
     }
   }
 }
@@ -72,6 +86,7 @@ void Manager::State::ClearRoot(RunId root) {
   }
   // Those who hold it keep their blocks, and what they compute from now on stays theirs: it stands
   // on what was cleared. Those who have nothing yet begin anew.
+  TellLiftedGone(root);
   Detach(root);
   roots.erase(root_names.at(root));
   if (root == default_root) {

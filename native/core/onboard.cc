@@ -22,20 +22,23 @@ void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
   const std::uint32_t bs = config.block_size;
   const auto count = static_cast<std::uint32_t>(tokens.size());
   const std::uint32_t held_end = sequence.blocks * bs;
+  const ExtraCursor extras = keys.CursorOf(sequence.keys);
   PrefixIndex::Match match;
   std::uint32_t before = sequence.length;
   if (sequence.length == held_end) {
-    match = index.Find(sequence.run, {}, tokens);
+    match = index.Find(sequence.run, {}, tokens, extras);
   } else {
     // Inside an indexed block: either it goes on as the prompt does, or a sibling may.
     const Run& run = index.run(sequence.run);
     const std::uint32_t rest = held_end - sequence.length;
     const Token* held = index.TokensOf(sequence.run, run.length - 1u);
-    if (count >= rest && std::equal(held + bs - rest, held + bs, tokens.begin())) {
-      match = index.Find(sequence.run, {}, tokens.subspan(rest));
+    const bool same_keys = index.ExtraOf(sequence.run, run.length - 1u) ==
+                           keys.ExtraOf(sequence.keys, sequence.blocks - 1);
+    if (count >= rest && same_keys && std::equal(held + bs - rest, held + bs, tokens.begin())) {
+      match = index.Find(sequence.run, {}, tokens.subspan(rest), extras);
       before = held_end;
     } else if (run.length == 1) {
-      match = index.Find(run.parent, {held, bs - rest}, tokens);
+      match = index.Find(run.parent, {held, bs - rest}, tokens, extras);
       before = held_end - bs;
     } else {
       return;

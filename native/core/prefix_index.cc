@@ -27,21 +27,22 @@ std::uint32_t RunCapacity(const Config& config) {
 
 }  // namespace
 
-PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, std::uint64_t secret)
+PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, ExtraKeys& keys,
+                         std::uint64_t secret)
     : block_size_(config.block_size),
       fingerprint_mask_(config.fingerprint_mask),
       groups_(static_cast<std::uint32_t>(config.groups.size())),
       lane_count_(groups_ + 1),
       pools_(pools),
+      keys_(keys),
       run_capacity_(RunCapacity(config)),
-      slot_capacity_(EntryCapacity(config)),
       runs_(Zeroed<Run>(run_capacity_)),
       uses_(Zeroed<RunUse>(run_capacity_)),
       policy_(MakePolicy(config.policy, uses_.get(), EntryCapacity(config))),
       lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
-      tokens_(Zeroed<Token>(std::size_t{slot_capacity_} * block_size_)),
+      slots_(config.block_size, EntryCapacity(config), keys),
+      events_(config.events ? EntryCapacity(config) : 0),
       free_runs_(run_capacity_),
-      free_slots_(slot_capacity_),
       secret_(secret),
       lists_(runs_.get(), uses_.get(), *policy_, run_capacity_),
       expiry_(run_capacity_) {}
@@ -51,7 +52,8 @@ std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t run =
       sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + RunLists::BytesPerRun() + lanes;
   return RunCapacity(config) * run +
-         std::uint64_t{EntryCapacity(config)} * config.block_size * sizeof(Token);
+         EntryCapacity(config) * (TokenSlots::BytesPerSlot(config.block_size) +
+                                  (config.events ? EventLog::BytesPerSlot() : 0));
 }
 
 // --- Runs, token slots, entries ---
@@ -79,30 +81,33 @@ void PrefixIndex::FreeRun(RunId run) {
   free_runs_++;
 }
 
-std::uint32_t PrefixIndex::NewTokenSlot(const Token* tokens) {
-  assert(free_slots_ > 0);
-  free_slots_--;
-  std::uint32_t slot = free_slot_;
-  if (slot == kNone) {
-    slot = fresh_slot_++;
-  } else {
-    free_slot_ = tokens_[std::size_t{slot} * block_size_];
-    if (free_slot_ != kNone) __builtin_prefetch(&tokens_[std::size_t{free_slot_} * block_size_]);
+void PrefixIndex::Forget(TokenSlot slot) {
+  events_.Removed(TokenSlots::NumberOf(slot));
+  slots_.Remove(slot);
+}
+
+void PrefixIndex::WriteEntry(RunId id, std::uint32_t entry, TokenSlot slot, const BlockId* set) {
+  Lane(id, 0)[entry] = slot;
+  for (std::uint32_t group = 0; group < groups_; ++group) SetBlock(id, entry, group, set[group]);
+  if (events_.is_on() && !IsDetached(id)) TellStored(id, entry);
+}
+
+void PrefixIndex::TellStored(RunId id, std::uint32_t entry) {
+  const RunId above = runs_[id].parent;
+  std::uint32_t parent = kNone;
+  if (entry > 0) {
+    parent = TokenSlots::NumberOf(SlotOf(id, entry - 1));
+  } else if (runs_[above].length > 0) {
+    parent = TokenSlots::NumberOf(SlotOf(above, runs_[above].length - 1u));
   }
-  std::memcpy(&tokens_[std::size_t{slot} * block_size_], tokens, block_size_ * sizeof(Token));
-  return slot;
+  events_.Stored(TokenSlots::NumberOf(SlotOf(id, entry)), parent, above);
 }
 
-void PrefixIndex::FreeTokenSlot(std::uint32_t slot) {
-  tokens_[std::size_t{slot} * block_size_] = free_slot_;
-  free_slot_ = slot;
-  free_slots_++;
-}
-
-void PrefixIndex::WriteEntry(RunId run, std::uint32_t entry, const Token* tokens,
-                             const BlockId* set) {
-  Lane(run, 0)[entry] = NewTokenSlot(tokens);
-  for (std::uint32_t group = 0; group < groups_; ++group) SetBlock(run, entry, group, set[group]);
+void PrefixIndex::Detach(RunId id) {
+  runs_[id].flags |= kRunDetached;
+  for (std::uint32_t entry = runs_[id].length; entry-- > 0;) {
+    events_.Removed(TokenSlots::NumberOf(SlotOf(id, entry)));
+  }
 }
 
 void PrefixIndex::SetBlock(RunId run, std::uint32_t entry, std::uint32_t group, BlockId block) {
@@ -130,7 +135,7 @@ void PrefixIndex::RemoveRoot(RunId root) {
   FreeRun(root);
 }
 
-RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* set) {
+RunId PrefixIndex::AddChild(RunId parent, TokenSlot slot, const BlockId* set) {
   const RunId id = NewRun();
   Run& run = runs_[id];
   Run& above = runs_[parent];
@@ -140,7 +145,7 @@ RunId PrefixIndex::AddChild(RunId parent, const Token* tokens, const BlockId* se
   run.flags = above.flags & kRunDetached;
   if (lists_.is_divided()) lists_.set_partition(id, lists_.partition(parent));
   if (policy_->remembers()) uses_[id].fingerprint = FingerprintAfter(parent, above.length);
-  WriteEntry(id, 0, tokens, set);
+  WriteEntry(id, 0, slot, set);
   if (above.child != kNone) above.flags |= kRunBranched;
   above.child = Insert(above.child, id);
   above.device_children++;
@@ -153,23 +158,23 @@ bool PrefixIndex::CanAppend(RunId id) const {
   return run.parent != kNone && IsSoleEnd(run) && run.length < kRunBlocks;
 }
 
-void PrefixIndex::Append(RunId id, const Token* tokens, const BlockId* set) {
+void PrefixIndex::Append(RunId id, TokenSlot slot, const BlockId* set) {
   assert(CanAppend(id));
-  WriteEntry(id, runs_[id].length, tokens, set);
+  WriteEntry(id, runs_[id].length, slot, set);
   runs_[id].length++;
 }
 
-void PrefixIndex::PopTail(RunId id) {
+TokenSlot PrefixIndex::LiftTail(RunId id) {
   Run& run = runs_[id];
   assert(run.length > 1);
   const std::uint32_t visible = Visible(id);
   if (run.list != kNoList) lists_.CountBlocks(run, -1);
   run.length--;
   CountVisible(id, visible);
-  FreeTokenSlot(Lane(id, 0)[run.length]);
+  return SlotOf(id, run.length);
 }
 
-void PrefixIndex::RemoveRun(RunId id) {
+TokenSlot PrefixIndex::LiftRun(RunId id) {
   Run& run = runs_[id];
   assert(run.length == 1 && run.child == kNone && !IsHeld(id) && run.list == kNoList);
   const RunId parent = run.parent;
@@ -178,8 +183,9 @@ void PrefixIndex::RemoveRun(RunId id) {
   run.length = run.hidden = 0;
   CountVisible(id, visible);
   if (!IsHost(id)) runs_[parent].device_children--;
-  FreeTokenSlot(Lane(id, 0)[0]);
+  const TokenSlot slot = SlotOf(id, 0);
   FreeRun(id);
+  return slot;
 }
 
 // Keeps the parent's counts, where an entry of a run has become the first visible one, or was the
@@ -224,150 +230,6 @@ void PrefixIndex::SetHidden(RunId id, std::uint32_t hidden) {
   if (run.list != kNoList) lists_.CountBlocks(run, run.hidden - static_cast<std::int32_t>(hidden));
   run.hidden = static_cast<std::uint8_t>(hidden);
   CountVisible(id, visible);
-}
-
-// --- Matching ---
-
-std::uint32_t PrefixIndex::CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const {
-  std::uint32_t common = 0;
-  while (common + 4 <= limit && std::memcmp(a + common, b + common, 16) == 0) common += 4;
-  while (common < limit && a[common] == b[common]) common++;
-  return common;
-}
-
-bool PrefixIndex::SameBlock(const Token* a, const Token* b) const {
-  // The usual size gets code of its own: a comparison of fixed length is a few vector instructions.
-  if (block_size_ == 16) return std::memcmp(a, b, 16 * sizeof(Token)) == 0;
-  return std::memcmp(a, b, block_size_ * sizeof(Token)) == 0;
-}
-
-int PrefixIndex::Compare(const Token* a, const Token* b) const {
-  const std::uint32_t common = CommonTokens(a, b, block_size_);
-  if (common == block_size_) return 0;
-  return a[common] < b[common] ? -1 : 1;
-}
-
-RunId PrefixIndex::FindChild(RunId parent, const Token* tokens) const {
-  RunId node = runs_[parent].child;
-  while (node != kNone) {
-    const int order = Compare(tokens, TokensOf(node, 0));
-    if (order == 0) return node;
-    node = order < 0 ? runs_[node].left : runs_[node].right;
-  }
-  return kNone;
-}
-
-void PrefixIndex::Prefetch(RunId id) const {
-  __builtin_prefetch(&runs_[id]);
-  for (std::uint32_t lane = 0; lane < lane_count_; ++lane) __builtin_prefetch(Lane(id, lane));
-}
-
-PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail) const {
-  Match match;
-  match.run = from;
-  match.count = runs_[from].length;
-  // The first block of the search may straddle the two spans: it is compared from a buffer.
-  Token first[kMaxBlockSize];
-  std::size_t position = 0;
-  const std::size_t total = head.size() + tail.size();
-  assert(head.size() <= block_size_);
-  if (!head.empty()) {
-    std::copy(head.begin(), head.end(), first);
-    const std::size_t rest = std::min(std::size_t{block_size_} - head.size(), tail.size());
-    std::copy_n(tail.begin(), rest, first + head.size());
-  }
-  const auto block_at = [&](std::size_t at) {
-    return at == 0 && !head.empty() ? first : tail.data() + (at - head.size());
-  };
-
-  while (position < total) {
-    const Token* query = block_at(position);
-    const auto limit =
-        static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, total - position));
-    // Down the treap to where the query would stand: its neighbours there share the longest prefix
-    // with it.
-    RunId node = runs_[match.run].child;
-    RunId exact = kNone;
-    RunId neighbours[2] = {kNone, kNone};
-    std::uint32_t shared[2] = {0, 0};
-    if (node != kNone) __builtin_prefetch(TokensOf(node, 0));
-    while (node != kNone) {
-      const Run& run = runs_[node];
-      const Token* tokens = TokensOf(node, 0);
-      const std::uint32_t common = CommonTokens(query, tokens, limit);
-      if (common == block_size_) {
-        exact = node;
-        break;
-      }
-      const bool after = common < limit && query[common] > tokens[common];
-      neighbours[after ? 0 : 1] = node;
-      shared[after ? 0 : 1] = common;
-      node = after ? run.right : run.left;
-    }
-    for (const int side : {0, 1}) {
-      if (exact != kNone || shared[side] <= match.part || Visible(neighbours[side]) == 0) continue;
-      match.part = shared[side];
-      match.part_run = neighbours[side];
-      match.part_index = 0;
-    }
-    if (exact == kNone || Visible(exact) == 0) break;
-
-    const Run& run = runs_[exact];
-    const std::uint32_t visible = Visible(exact);
-    if (run.child != kNone) Prefetch(run.child);
-    for (std::uint32_t entry = 1; entry < visible; ++entry)
-      __builtin_prefetch(TokensOf(exact, entry));
-    match.run = exact;
-    match.part = 0;
-    match.part_run = kNone;
-    position += block_size_;
-    const std::uint32_t* slots = Lane(exact, 0);
-    std::uint32_t entry = 1;
-    for (; entry < visible; ++entry, position += block_size_) {
-      const Token* tokens = &tokens_[std::size_t{slots[entry]} * block_size_];
-      const std::size_t rest = total - position;
-      if (rest >= block_size_ && SameBlock(block_at(position), tokens)) continue;
-      const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(block_size_, rest));
-      match.part = most == 0 ? 0 : CommonTokens(block_at(position), tokens, most);
-      if (match.part > 0) {
-        match.part_run = exact;
-        match.part_index = entry;
-      }
-      break;
-    }
-    match.count = entry;
-    if (entry < run.length) break;
-  }
-  match.tokens = static_cast<std::uint32_t>(position);
-  return match;
-}
-
-// --- Fingerprints ---
-
-// Eight bytes a step, two at a time: a block of 16 tokens takes some 10 ns.
-std::uint32_t PrefixIndex::Fingerprint(std::uint32_t prefix, const Token* tokens) const {
-  std::uint64_t a = secret_ ^ prefix;
-  std::uint64_t b = 0x9E3779B97F4A7C15ull;
-  std::uint32_t i = 0;
-  for (; i + 4 <= block_size_; i += 4) {
-    std::uint64_t words[2];
-    std::memcpy(words, tokens + i, sizeof(words));
-    a = (a ^ words[0]) * 0xBF58476D1CE4E5B9ull;
-    b = (b ^ words[1]) * 0x94D049BB133111EBull;
-    a ^= a >> 32;
-    b ^= b >> 32;
-  }
-  for (; i < block_size_; ++i) a = (a ^ tokens[i]) * 0xBF58476D1CE4E5B9ull;
-  const std::uint64_t mixed = (a ^ b ^ b << 23) * 0x9E3779B97F4A7C15ull;
-  return static_cast<std::uint32_t>(mixed >> 32) & fingerprint_mask_;
-}
-
-std::uint32_t PrefixIndex::FingerprintAfter(RunId run, std::uint32_t count) const {
-  std::uint32_t prefix = uses_[run].fingerprint;
-  for (std::uint32_t entry = 0; entry < count; ++entry) {
-    prefix = Fingerprint(prefix, TokensOf(run, entry));
-  }
-  return prefix;
 }
 
 // --- Splitting and merging ---

@@ -2,10 +2,12 @@
 // trusts no hash. It is a radix tree whose nodes are *runs* of up to kRunBlocks full blocks, so
 // that one reference, one list link and one eviction entry serve a run.
 //
-// - An *entry* is one full block of tokens: a token slot, and a block in each cache group.
+// - An *entry* is one full block of tokens: a token slot, which has its content, and a block in
+// each
+//   cache group.
 // - A namespace is a root: a run with no entries.
-// - The children of a run differ in their first block. They stand in a treap ordered by its tokens,
-// so the
+// - The children of a run differ in their first block. They stand in a treap ordered by it (see
+//   token_slots.h), so the
 //   longest common prefix with a prompt is found beside the point where the prompt would stand:
 //   O(log) comparisons however many siblings there are, and no prompt can be built that makes it
 //   slow.
@@ -24,9 +26,12 @@
 #include <span>
 
 #include "block_pool.h"
+#include "event_log.h"
 #include "expiry.h"
+#include "extra_keys.h"
 #include "run.h"
 #include "run_lists.h"
+#include "token_slots.h"
 #include "types.h"
 #include "zeroed.h"
 
@@ -57,7 +62,8 @@ class PrefixIndex {
     std::uint32_t part_index = 0;
   };
 
-  PrefixIndex(const Config& config, std::vector<BlockPool>& pools, std::uint64_t secret);
+  PrefixIndex(const Config& config, std::vector<BlockPool>& pools, ExtraKeys& keys,
+              std::uint64_t secret);
 
   static std::uint64_t MetadataBytes(const Config& config);
 
@@ -65,12 +71,15 @@ class PrefixIndex {
   Run& run(RunId id) { return runs_[id]; }
   std::uint32_t run_capacity() const { return run_capacity_; }
   std::uint32_t free_runs() const { return free_runs_; }
-  std::uint32_t free_token_slots() const { return free_slots_; }
-  std::uint32_t token_capacity() const { return slot_capacity_; }
+  const TokenSlots& slots() const { return slots_; }
+  EventLog& events() { return events_; }
+  const EventLog& events() const { return events_; }
 
+  TokenSlot SlotOf(RunId run, std::uint32_t entry) const { return Lane(run, 0)[entry]; }
   const Token* TokensOf(RunId run, std::uint32_t entry) const {
-    return &tokens_[std::size_t{Lane(run, 0)[entry]} * block_size_];
+    return slots_.TokensOf(SlotOf(run, entry));
   }
+  Extra ExtraOf(RunId run, std::uint32_t entry) const { return slots_.ExtraOf(SlotOf(run, entry)); }
   BlockId block(RunId run, std::uint32_t entry, std::uint32_t group) const {
     return Lane(run, group + 1)[entry];
   }
@@ -83,17 +92,22 @@ class PrefixIndex {
     return runs_[id].length - std::uint32_t{runs_[id].hidden};
   }
 
-  // The longest prefix of `head` followed by `tail`, which continue at the end of `from`. O(blocks
-  // matched).
-  Match Find(RunId from, Tokens head, Tokens tail) const;
-  // The child whose first entry has just these tokens, hidden or not; or kNone.
-  RunId FindChild(RunId parent, const Token* tokens) const;
+  // The longest prefix of `head` followed by `tail`, which continue at the end of `from` under the
+  // keys that `extras` tells. O(blocks matched).
+  Match Find(RunId from, Tokens head, Tokens tail, ExtraCursor extras) const;
+  // The child whose first entry is just this block, hidden or not; or kNone.
+  RunId FindChild(RunId parent, Content block) const;
 
   RunId AddRoot();
   void RemoveRoot(RunId root);
 
-  // Adds an entry below `parent`, as a run of its own; requires a free run and a free token slot.
-  RunId AddChild(RunId parent, const Token* tokens, const BlockId* set);
+  // A token slot for an entry that is to be added; requires that one is free.
+  TokenSlot NewSlot(Content block) { return slots_.Add(block); }
+  // Gives the slot of an entry back that stands in the tree no more: it is gone for good.
+  void Forget(TokenSlot slot);
+
+  // Adds an entry below `parent`, as a run of its own; requires a free run.
+  RunId AddChild(RunId parent, TokenSlot slot, const BlockId* set);
   // Whether one active holder, and nobody else, needs the end of a run.
   static bool IsSoleEnd(const Run& run) {
     return run.holders == 1 && run.active == 1 && run.parked == 0 && run.child == kNone &&
@@ -102,11 +116,16 @@ class PrefixIndex {
   }
   // Adds an entry at the end of a run that has one holder, no child, and room.
   bool CanAppend(RunId run) const;
-  void Append(RunId run, const Token* tokens, const BlockId* set);
+  void Append(RunId run, TokenSlot slot, const BlockId* set);
   // Takes the last entry of several away, or a run with its one entry, no holder and no child. The
   // blocks are the caller's.
-  void PopTail(RunId run);
-  void RemoveRun(RunId run);
+  void PopTail(RunId run) { Forget(LiftTail(run)); }
+  void RemoveRun(RunId run) { Forget(LiftRun(run)); }
+  // As these, but the entry keeps its token slot, to be added again or forgotten.
+  TokenSlot LiftTail(RunId run);
+  TokenSlot LiftRun(RunId run);
+  // From now on nobody finds the run or what will be added below it.
+  void Detach(RunId run);
 
   // A run that ends after the first `count` entries of `run`: `run` itself, or a new run above it.
   RunId EndAfter(RunId run, std::uint32_t count);
@@ -160,7 +179,7 @@ class PrefixIndex {
   // Of the prefix that ends after the first `count` entries of a run, and of one block more than a
   // prefix. Only where the policy remembers.
   std::uint32_t FingerprintAfter(RunId run, std::uint32_t count) const;
-  std::uint32_t Fingerprint(std::uint32_t prefix, const Token* tokens) const;
+  std::uint32_t Fingerprint(std::uint32_t prefix, Content block) const;
   const RunUse& use(RunId run) const { return uses_[run]; }
 
   // Calls `visit` with each child of a run, in token order.
@@ -189,19 +208,16 @@ class PrefixIndex {
 
   RunId NewRun();
   void FreeRun(RunId run);
-  std::uint32_t NewTokenSlot(const Token* tokens);
-  void FreeTokenSlot(std::uint32_t slot);
-  void WriteEntry(RunId run, std::uint32_t entry, const Token* tokens, const BlockId* set);
+  void WriteEntry(RunId run, std::uint32_t entry, TokenSlot slot, const BlockId* set);
+  void TellStored(RunId run, std::uint32_t entry);
   void Relink(RunId run, std::uint32_t begin, std::uint32_t end);
-  bool SameBlock(const Token* a, const Token* b) const;
-  int Compare(const Token* a, const Token* b) const;
-  std::uint32_t CommonTokens(const Token* a, const Token* b, std::uint32_t limit) const;
   RunId Insert(RunId root, RunId node);
-  void SplitTreap(RunId root, const Token* key, RunId& left, RunId& right);
+  void SplitTreap(RunId root, Content key, RunId& left, RunId& right);
   RunId JoinTreaps(RunId left, RunId right);
   RunId* TreapLink(RunId parent, RunId child);
   void Replace(RunId parent, RunId old_child, RunId new_child);
   void Prefetch(RunId run) const;
+  RunId FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const;
   std::uint32_t TreapPriority(RunId run) const;
   void CountVisible(RunId run, std::uint32_t before);
   bool CanMerge(RunId run, bool is_needed) const;
@@ -211,19 +227,17 @@ class PrefixIndex {
   const std::uint32_t groups_;
   const std::uint32_t lane_count_;
   std::vector<BlockPool>& pools_;
+  ExtraKeys& keys_;
   std::uint32_t run_capacity_;
-  std::uint32_t slot_capacity_;
   ZeroedArray<Run> runs_;
   ZeroedArray<RunUse> uses_;
   std::unique_ptr<EvictionPolicy> policy_;
   ZeroedArray<std::uint32_t> lanes_;
-  ZeroedArray<Token> tokens_;
+  TokenSlots slots_;
+  EventLog events_;
   RunId free_run_ = kNone;
   RunId fresh_run_ = 0;
   std::uint32_t free_runs_;
-  std::uint32_t free_slot_ = kNone;
-  std::uint32_t fresh_slot_ = 0;
-  std::uint32_t free_slots_;
   const std::uint64_t secret_;
   RunLists lists_;
   Expiry expiry_;

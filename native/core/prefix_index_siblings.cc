@@ -1,18 +1,18 @@
-// The children of a run: a treap ordered by the tokens of their first block.
+// The children of a run: a treap ordered by the content of their first block.
 #include "prefix_index.h"
 
 namespace pagedkv {
 
 // Drawn from the token slot of the first entry, which a run keeps however it is split and merged.
 std::uint32_t PrefixIndex::TreapPriority(RunId run) const {
-  const std::uint64_t mixed = (Lane(run, 0)[0] + secret_) * 0x9E3779B97F4A7C15ull;
+  const std::uint64_t mixed = (SlotOf(run, 0) + secret_) * 0x9E3779B97F4A7C15ull;
   return static_cast<std::uint32_t>((mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9ull >> 32);
 }
 
-void PrefixIndex::SplitTreap(RunId root, const Token* key, RunId& left, RunId& right) {
+void PrefixIndex::SplitTreap(RunId root, Content key, RunId& left, RunId& right) {
   if (root == kNone) {
     left = right = kNone;
-  } else if (Compare(TokensOf(root, 0), key) < 0) {
+  } else if (slots_.Compare(key, SlotOf(root, 0)) > 0) {
     left = root;
     SplitTreap(runs_[root].right, key, runs_[root].right, right);
   } else {
@@ -37,13 +37,13 @@ RunId PrefixIndex::Insert(RunId root, RunId node) {
   if (TreapPriority(node) > TreapPriority(root)) {
     RunId left;
     RunId right;
-    SplitTreap(root, TokensOf(node, 0), left, right);
+    SplitTreap(root, slots_.ContentOf(SlotOf(node, 0)), left, right);
     runs_[node].left = left;
     runs_[node].right = right;
     return node;
   }
-  RunId& side =
-      Compare(TokensOf(node, 0), TokensOf(root, 0)) < 0 ? runs_[root].left : runs_[root].right;
+  const int order = slots_.Compare(slots_.ContentOf(SlotOf(node, 0)), SlotOf(root, 0));
+  RunId& side = order < 0 ? runs_[root].left : runs_[root].right;
   side = Insert(side, node);
   return root;
 }
@@ -51,11 +51,11 @@ RunId PrefixIndex::Insert(RunId root, RunId node) {
 RunId* PrefixIndex::TreapLink(RunId parent, RunId child) {
   RunId* link = &runs_[parent].child;
   if (*link == child) return link;
-  const Token* key = TokensOf(child, 0);
+  const Content key = slots_.ContentOf(SlotOf(child, 0));
   while (*link != child) {
     assert(*link != kNone);
     Run& node = runs_[*link];
-    link = Compare(key, TokensOf(*link, 0)) < 0 ? &node.left : &node.right;
+    link = slots_.Compare(key, SlotOf(*link, 0)) < 0 ? &node.left : &node.right;
   }
   return link;
 }

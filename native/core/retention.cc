@@ -87,19 +87,18 @@ void Manager::State::RetainFound(SequenceId id, std::uint32_t from_block) {
 }
 
 std::uint32_t Manager::State::RetainPrompt(Tokens tokens, std::string_view name,
-                                           const Retention& retention) {
-  const RunId root = FindRoot(name);
-  if (root == kNone || !EnsureRuns(3)) return 0;
-  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+                                           const Retention& retention, KeyRanges ranges) {
+  if (FindRoot(name) == kNone || !EnsureRuns(3)) return 0;
+  const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
   if (match.tokens == 0) return 0;
   RetainPath(index.EndAfter(match.run, match.count), retention);
   return match.tokens;
 }
 
-void Manager::State::ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse) {
-  const RunId root = FindRoot(name);
-  if (root == kNone) return;
-  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+void Manager::State::ExpectReuse(Tokens tokens, std::string_view name, std::uint32_t reuse,
+                                 KeyRanges ranges) {
+  const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
+  if (match.run == kNone) return;
   const bool is_end = match.count == index.run(match.run).length && IsEnd(match.run);
   if (reuse == kReuseNever && is_end) ForgetEnd(match.run);
 }
@@ -123,9 +122,11 @@ void Manager::State::TellOpened(SequenceId id, const PrefixIndex::Match& match, 
   turn.prompt_blocks = static_cast<std::uint32_t>(tokens.size() / bs);
   missing.clear();
   if (turn.hit_blocks < turn.prompt_blocks) {
+    ExtraCursor extras = keys.CursorOf(sequences[id].keys);
     std::uint32_t prefix = index.FingerprintAfter(match.run, match.count);
     for (std::uint32_t block = turn.hit_blocks; block < turn.prompt_blocks; ++block) {
-      prefix = index.Fingerprint(prefix, tokens.data() + std::size_t{block} * bs);
+      const Content content{tokens.data() + std::size_t{block} * bs, extras.At(block)};
+      prefix = index.Fingerprint(prefix, content);
       missing.push_back(prefix);
     }
   }

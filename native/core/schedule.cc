@@ -63,11 +63,12 @@ Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
 }
 
 // The sequence that holds the prompt meanwhile closes with the step.
-Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view name) {
+Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view name,
+                                                 KeyRanges ranges) {
   if (open_steps.size() == steps.size()) return {Status::kTooManyOpenSteps, {}, {}};
   SequenceId id;
-  if (const Status status = NewSequence(tokens, name, false, id); status != Status::kOk)
-    return {status, {}, {}};
+  const Status status = NewSequence(tokens, name, ranges, false, id);
+  if (status != Status::kOk) return {status, {}, {}};
   // The place of the batch's first entry is borrowed: a batch may stand there.
   std::uint32_t* entry = shared + layout.batch_entries;
   std::uint32_t borrowed[kBatchEntryWords];
@@ -276,16 +277,15 @@ void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
   std::memcpy(TailTokens(entry.sequence), index.TokensOf(run, last),
               config.block_size * sizeof(Token));
   if (last > 0) {
-    index.PopTail(run);
+    entry.lifted = index.LiftTail(run);
   } else {
     sequence.run = index.run(run).parent;
     entry.old_stamp = index.run(run).stamp;
     index.Exchange(run, HoldKind::kActive, sequence.run, HoldKind::kActive);
-    index.RemoveRun(run);
+    entry.lifted = index.LiftRun(run);
   }
   sequence.blocks--;
   sequence.tail = NewTail(set, position - sequence.blocks * config.block_size, 1);
-  entry.flags |= kEntryTookOver;
 }
 
 // Plans the tokens that fall into the held indexed block, from `position` on.
@@ -299,7 +299,10 @@ bool Manager::State::PlanInIndexed(std::uint32_t slot, StepEntry& entry, std::ui
   if ((entry.flags & kEntryKnown) != 0 && !config.always_writes) {
     const Token* held = index.TokensOf(sequence.run, last);
     const Token* ids = &steps[slot].ids[entry.token_offset];
-    if (std::equal(ids, ids + (stop - position), held + (position - base))) {
+    const std::uint32_t alike = keys.Common(index.ExtraOf(sequence.run, last),
+                                            keys.ExtraOf(sequence.keys, sequence.blocks - 1));
+    if (base + alike >= stop &&
+        std::equal(ids, ids + (stop - position), held + (position - base))) {
       position = stop;  // their keys and values are there already: nothing to write
       return true;
     }

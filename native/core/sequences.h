@@ -27,6 +27,7 @@ struct Sequence {
   std::uint32_t blocks = 0;   // held through the index
   RunId run = kNone;
   TailId tail = kNone;
+  KeyListId keys = kNone;
   std::uint32_t cached = 0;           // found in memory at open or resume
   std::uint32_t steps = 0;            // bit per open step that holds it
   std::uint32_t dirty_begin = kNone;  // cells of its row changed since they were last told

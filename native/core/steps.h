@@ -10,11 +10,9 @@
 namespace pagedkv {
 
 enum EntryFlag : std::uint8_t {
-  kEntryKnown = 1,     // ids were given
-  kEntryCopied = 2,    // its first block set takes the place of a shared block
-  kEntryLeftTail = 4,  // … of its tail; else of an indexed block
-  kEntryTookOver =
-      8,  // the indexed block at its end was taken out of the index, to be written in place
+  kEntryKnown = 1,       // ids were given
+  kEntryCopied = 2,      // its first block set takes the place of a shared block
+  kEntryLeftTail = 4,    // … of its tail; else of an indexed block
   kEntryActivated = 16,  // it was swapped out
   kEntryOnboarded = 32,  // it was not resident
   kEntryInTail = 64,     // one token, into a block that it holds alone
@@ -33,6 +31,8 @@ struct StepEntry {
   std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
+  // Of the indexed block at its end, which was taken out of the index to be written in place.
+  TokenSlot lifted = kNone;
   std::uint64_t old_stamp = kNoStamp;            // of the run of one block that it took over
   std::uint8_t old_priority = kDefaultPriority;  // and of what was asked for it
   std::uint32_t old_life = 0;

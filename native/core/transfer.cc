@@ -116,15 +116,16 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
 
 // From its end up, as far as nobody holds it, nothing that continues it stays on the device, and
 // there is room on the host.
-Manager::PreemptResult Manager::State::Demote(Tokens tokens, std::string_view name) {
-  const RunId root = FindRoot(name);
-  if (root == kNone || !EnsureRuns(1)) return {};
-  const PrefixIndex::Match match = index.Find(root, {}, tokens);
+Manager::PreemptResult Manager::State::Demote(Tokens tokens, std::string_view name,
+                                              KeyRanges ranges) {
+  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, kNone, 0, {}};
+  if (FindRoot(name) == kNone || !EnsureRuns(1)) return {};
+  const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
   if (match.tokens == 0) return {};
   Transfer transfer = NewTransfer();
   std::uint32_t room = kNone;
   for (std::uint32_t group = 0; group < groups; ++group)
-    room = std::min(room, HostRoom(PartitionOf(root), group));
+    room = std::min(room, HostRoom(PartitionOf(match.run), group));
   path.clear();
   RunId run = index.EndAfter(match.run, match.count);
   for (; index.run(run).parent != kNone && !index.IsHeld(run); run = index.run(run).parent) {

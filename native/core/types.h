@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace pagedkv {
@@ -22,6 +23,8 @@ inline constexpr std::uint32_t kMaxGroups = 8;
 inline constexpr std::uint32_t kMaxSequences = 1u << 20;
 inline constexpr std::uint32_t kMaxSequenceTokens = 1u << 28;
 inline constexpr std::uint32_t kMaxOpenSteps = 16;
+inline constexpr std::uint32_t kMaxKeyRanges = 256;
+inline constexpr std::uint32_t kMaxKeyBytes = 1024;
 
 // How long a block is kept is first a matter of its priority; the default lies in the middle.
 inline constexpr std::uint8_t kPriorities = 7;
@@ -77,6 +80,8 @@ struct Config {
   // From how many tokens on a part of a cached block is worth copying.
   std::uint32_t min_partial_tokens = 1;
   PolicyKind policy = PolicyKind::kLru;
+  // Whether TakeEvents tells what becomes findable and what is lost.
+  bool events = false;
   // Kernels without slot mapping write every token: copy the block of a cached last token first.
   bool always_writes = false;
   // Of the fingerprints by which eviction policies know prefixes. Tests weaken them.
@@ -88,6 +93,15 @@ struct Config {
     return (max_sequence_tokens + block_size - 1) / block_size;
   }
 };
+
+// What a sequence's positions stand under from one up to, but not including, another: see
+// extra_keys.h.
+struct KeyRange {
+  std::uint32_t from = 0;
+  std::uint32_t to = kNone;  // kNone: for ever
+  std::string_view key;
+};
+using KeyRanges = std::span<const KeyRange>;
 
 // Every public operation answers with one of these. kOutOfBlocks is a result; the rest is misuse,
 // and leaves the state as it was.
@@ -122,6 +136,8 @@ enum class Status : std::uint32_t {
   kIndexFull = 26,          // the prefix index has no run left, and nothing to evict for one
   kStepExecuting = 27,      // a device is at it: not before its execution has ended
   kTooManyRetentions = 28,  // kMaxRetentions ranges of the sequence were asked for already
+  kInvalidKeys = 29,        // too many ranges, or unsorted, overlapping, empty, or a key too long
+  kEventsOff = 30,          // the configuration says that no events are kept
   kQuotaTooLarge = 40,      // what is kept for namespaces would be more than a pool has
   kTooManyQuotas = 41,      // kMaxQuotas namespaces have one
   kQuotaInUse = 42,         // the namespace has blocks, and a step or a transfer is open

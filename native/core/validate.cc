@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "content_audit.h"
 #include "manager_state.h"
 #include "oracle.h"
 #include "quota_audit.h"
@@ -12,7 +13,8 @@ namespace pagedkv {
 // One walk over everything, which gathers what it meets and compares at the end.
 class Validator {
  public:
-  explicit Validator(const Manager::State& state) : s_(state), index_(state.index) {}
+  explicit Validator(const Manager::State& state)
+      : s_(state), index_(state.index), content_(state) {}
 
   std::uint64_t Walk() {
     holds_.resize(index_.run_capacity());
@@ -28,6 +30,7 @@ class Validator {
     CheckSteps();
     CheckPools();
     AuditQuotas(s_, digest_);
+    content_.Check();
     return digest_.value() + unordered_;
   }
 
@@ -63,6 +66,7 @@ class Validator {
       const Sequence& sequence = s_.sequences[id];
       open_++;
       Hold(sequence.run, s_.KindOf(sequence));
+      content_.SeeList(sequence.keys);
       if (sequence.tail == kNone) continue;
       tail_holders_[sequence.tail]++;
       if (sequence.state == SequenceState::kActive) tail_active_[sequence.tail]++;
@@ -70,6 +74,8 @@ class Validator {
     for (const std::uint32_t slot : s_.open_steps) {
       for (const StepEntry& entry : s_.steps[slot].entries) {
         if (entry.old_run != kNone) Hold(entry.old_run, HoldKind::kActive);
+        const RunId above = s_.sequences[entry.sequence].run;
+        if (entry.lifted != kNone) content_.SeeLifted(entry.lifted, above);
       }
     }
     for (const auto& transfer : s_.transfers) {
@@ -111,7 +117,8 @@ class Validator {
       for (const std::uint64_t part :
            {std::uint64_t{id}, std::uint64_t{sequence.length}, std::uint64_t{sequence.planned},
             std::uint64_t{sequence.cached}, std::uint64_t{sequence.steps},
-            static_cast<std::uint64_t>(sequence.state), std::uint64_t{sequence.closing}}) {
+            static_cast<std::uint64_t>(sequence.state), std::uint64_t{sequence.closing},
+            content_.DigestOfList(sequence.keys)}) {
         digest_.Add(part);
       }
       DigestBlocks(sequence);
@@ -172,7 +179,7 @@ class Validator {
     }
     Require(s_.root_names.size() == roots, "a root has lost its name");
     Require(reached_ + index_.free_runs() == index_.run_capacity(), "a run is lost");
-    Require(entries_ + index_.free_token_slots() == index_.token_capacity(),
+    Require(content_.slots() + index_.slots().free_count() == index_.slots().capacity(),
             "a token slot is lost");
   }
 
@@ -206,13 +213,12 @@ class Validator {
     std::uint32_t device_children = 0;
     std::uint32_t visible_children = 0;
     std::uint32_t visible_on_device = 0;
-    const Token* last = nullptr;
+    Content last;
     index_.ForEachChild(id, [&](RunId child) {
-      const Token* first = index_.TokensOf(child, 0);
+      const Content first = index_.slots().ContentOf(index_.SlotOf(child, 0));
       Require(index_.run(child).parent == id, "a child has another parent");
-      const std::uint32_t bs = s_.config.block_size;
-      Require(last == nullptr || std::lexicographical_compare(last, last + bs, first, first + bs) ||
-                  (index_.IsDetached(id) && std::equal(last, last + bs, first)),
+      Require(last.tokens == nullptr || content_.Precedes(last, first) ||
+                  (index_.IsDetached(id) && !content_.Precedes(first, last)),
               "siblings stand out of order");
       last = first;
       left.emplace_back(child, above);
@@ -244,13 +250,14 @@ class Validator {
 
   std::uint64_t CheckEntries(RunId id, std::uint64_t above) {
     for (std::uint32_t entry = 0; entry < index_.run(id).length; ++entry) {
-      entries_++;
+      content_.SeeEntry(id, entry);
       Digest entry_digest;
       entry_digest.Add(above);
       entry_digest.Add(entry < index_.Visible(id));
       entry_digest.Add(index_.use(id).priority);
       const Token* tokens = index_.TokensOf(id, entry);
       for (std::uint32_t i = 0; i < s_.config.block_size; ++i) entry_digest.Add(tokens[i]);
+      entry_digest.Add(content_.DigestOf(index_.ExtraOf(id, entry)));
       for (std::uint32_t group = 0; group < s_.groups; ++group) {
         const BlockId block = index_.block(id, entry, group);
         See(group, block, BlockState::kIndexed, "an indexed block is not marked as such");
@@ -431,6 +438,7 @@ class Validator {
 
   const Manager::State& s_;
   const PrefixIndex& index_;
+  ContentAudit content_;
   std::vector<Holds> holds_;
   std::vector<std::vector<bool>> seen_;
   std::vector<std::uint32_t> tail_holders_;
@@ -438,7 +446,6 @@ class Validator {
   std::uint64_t open_ = 0;
   std::vector<std::vector<RunId>> listed_;  // by partition, then list
   std::uint32_t reached_ = 0;
-  std::uint32_t entries_ = 0;
   Digest digest_;
   std::uint64_t unordered_ = 0;  // of the entries, whose order in the tree says nothing
 };

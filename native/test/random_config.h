@@ -49,6 +49,7 @@ inline Config RandomConfig(Random& random) {
   config.max_step_transfers = random.OneIn(4) ? config.max_blocks_per_sequence() : 64;
   config.min_partial_tokens = random.OneIn(2) ? 1 : random.Between(1, config.block_size);
   config.always_writes = random.OneIn(4);
+  config.events = random.OneIn(2);
   config.policy = static_cast<PolicyKind>(random.Below(3));
   if (random.OneIn(2)) config.fingerprint_mask = 0xF;
   config.nonce = random.Between(1, 1000);
@@ -67,7 +68,7 @@ inline std::string Describe(const Config& config) {
       << config.max_step_transfers << "; min_partial_tokens " << config.min_partial_tokens
       << ", fingerprints " << std::hex << config.fingerprint_mask << std::dec << ", policy "
       << static_cast<std::uint32_t>(config.policy)
-      << (config.always_writes ? ", always_writes" : "");
+      << (config.always_writes ? ", always_writes" : "") << (config.events ? ", events" : "");
   return out.str();
 }
 

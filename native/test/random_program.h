@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "random_config.h"
+#include "random_keys.h"
 #include "simulated_device.h"
 #include "test.h"
 
@@ -47,7 +48,8 @@ class Program {
       : random_(seed),
         config_(RandomConfig(random_)),
         device_(config_),
-        prompts_(random_, config_) {
+        prompts_(random_, config_),
+        keys_(random_, config_) {
     Log(Describe(config_));
     static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3,
                                                             3, 4,  1, 3,  2, 1, 1, 2, 1, 2, 0};
@@ -59,6 +61,7 @@ class Program {
     if (random_.OneIn(2)) weights_[kQuota] = random_.Between(1, 4);
     has_failures_ = random_.OneIn(2);
     has_counts_ = random_.OneIn(2);
+    has_keys_ = random_.OneIn(2);
   }
 
   void Run(std::uint64_t operations) {
@@ -92,6 +95,21 @@ class Program {
     if (must.contains(status) || may.contains(status)) return;
     if (status == Status::kOk && must.empty()) return;
     Fail(__FILE__, __LINE__, "unexpected" + out.str());
+  }
+
+  KeyList NextKeys() { return has_keys_ ? keys_.Next() : KeyList(); }
+
+  // A prompt, and where it stands.
+  struct Asked {
+    TokenList prompt;
+    std::string name;
+    KeyList keys;
+  };
+
+  Asked NextAsked() { return {prompts_.Next(), RandomName(), NextKeys()}; }
+
+  static std::string Show(const Asked& asked) {
+    return asked.name + ' ' + test::Show(asked.prompt) + ShowKeys(asked.keys);
   }
 
   std::string RandomName() { return random_.OneIn(4) ? "b" : "a"; }
@@ -189,14 +207,14 @@ class Program {
   }
 
   void Open() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
-    LogCall("Open ", name, ' ', test::Show(prompt));
+    const Asked asked = NextAsked();
+    LogCall("Open ", Show(asked));
     Statuses must = AgainstSlots();
-    if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
-    const auto opened = device_.TryOpen(prompt, name);
+    must.merge(AgainstKeys(asked.keys));
+    if (asked.prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    const auto opened = device_.TryOpen(asked.prompt, asked.name, asked.keys);
     CheckStatus(opened.status, must);
-    if (opened.status == Status::kOk) Adopt(opened, prompt);
+    if (opened.status == Status::kOk) Adopt(opened, asked.prompt);
   }
 
   void Adopt(const SimulatedDevice::Opened& opened, TokenList prompt) {
@@ -363,15 +381,17 @@ class Program {
 
   void Resume(SequenceId id) {
     const TokenList prompt = random_.OneIn(2) ? plans_[id] : prompts_.Next();
-    LogCall("Resume ", id, ' ', test::Show(prompt));
+    const std::optional<KeyList> keys = random_.OneIn(2) ? std::optional(NextKeys()) : std::nullopt;
+    LogCall("Resume ", id, ' ', test::Show(prompt), keys ? ShowKeys(*keys) : " as before");
     Statuses must;
+    if (keys) must = AgainstKeys(*keys);
     if (device_.IsClosed(id)) must = {Status::kSequenceClosed};
     if (!device_.IsClosed(id) && device_.State(id) != SequenceState::kDropped) {
       must.insert(Status::kSequenceNotDropped);
     }
     if (prompt.empty()) must.insert(Status::kEmptyTokens);
     if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
-    const auto opened = device_.TryResume(id, prompt);
+    const auto opened = device_.TryResume(id, prompt, keys);
     CheckStatus(opened.status, must, AgainstTransfer(id));
     if (opened.status == Status::kOk) plans_[id] = prompt;
   }
@@ -403,11 +423,13 @@ class Program {
   }
 
   void Lookup() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
-    LogCall("Lookup ", name, ' ', test::Show(prompt));
-    device_.Lookup(prompt, name);
-    const auto admission = device_.manager().Admission(prompt, name);
+    const Asked asked = NextAsked();
+    LogCall("Lookup ", Show(asked));
+    const Statuses must = AgainstKeys(asked.keys);
+    CheckStatus(device_.Lookup(asked.prompt, asked.name, asked.keys).status, must);
+    const auto admission =
+        device_.manager().Admission(asked.prompt, asked.name, Ranges(asked.keys));
+    CheckStatus(admission.status, must);
     CHECK(admission.now_tokens <= admission.after_tokens);
   }
 
@@ -442,19 +464,17 @@ class Program {
   }
 
   void RetainPrompt() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
+    const Asked asked = NextAsked();
     const Retention retention = RandomRetention();
-    LogCall("Retain prompt ", name, ' ', test::Show(prompt), ' ', Show(retention));
-    device_.RetainPrompt(prompt, retention, name);
+    LogCall("Retain prompt ", Show(asked), ' ', Show(retention));
+    device_.RetainPrompt(asked.prompt, retention, asked.name, asked.keys);
   }
 
   void ExpectReuse() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
+    const Asked asked = NextAsked();
     const std::uint32_t reuse = RandomReuse();
-    LogCall("Expect reuse of ", name, ' ', test::Show(prompt), " in ", reuse);
-    device_.ExpectReuse(prompt, reuse, name);
+    LogCall("Expect reuse of ", Show(asked), " in ", reuse);
+    device_.ExpectReuse(asked.prompt, reuse, asked.name, asked.keys);
   }
 
   void PassTime() {
@@ -464,24 +484,23 @@ class Program {
   }
 
   void Demote() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
-    LogCall("Demote ", name, ' ', test::Show(prompt));
-    const auto preempted = device_.TryDemote(prompt, name);
-    CheckStatus(preempted.status, {});
+    const Asked asked = NextAsked();
+    LogCall("Demote ", Show(asked));
+    const auto preempted = device_.TryDemote(asked.prompt, asked.name, asked.keys);
+    CheckStatus(preempted.status, AgainstKeys(asked.keys));
     if (preempted.transfer != kNone) waiting_.push_back(preempted.transfer);
   }
 
   void Prefetch() {
-    const TokenList prompt = prompts_.Next();
-    const std::string name = RandomName();
-    LogCall("Prefetch ", name, ' ', test::Show(prompt));
+    const Asked asked = NextAsked();
+    LogCall("Prefetch ", Show(asked));
     Statuses must = AgainstSlots();
-    if (prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
+    must.merge(AgainstKeys(asked.keys));
+    if (asked.prompt.size() > config_.max_sequence_tokens) must.insert(Status::kSequenceTooLong);
     if (device_.OpenSteps().size() >= config_.max_open_steps) {
       must.insert(Status::kTooManyOpenSteps);
     }
-    const auto scheduled = device_.TryPrefetch(prompt, name);
+    const auto scheduled = device_.TryPrefetch(asked.prompt, asked.name, asked.keys);
     CheckStatus(scheduled.status, must, {Status::kOutOfBlocks, Status::kTooManyTransfers});
     if (scheduled.status == Status::kOk) {
       LogCall("  step ", scheduled.step, ", onboards ", device_.Onboards(scheduled.step).size());
@@ -544,16 +563,19 @@ class Program {
     device_.Clear(std::nullopt);
     CHECK_EQ(device_.manager().GetStats().device.free, config_.groups[0].device_blocks);
     CHECK_EQ(device_.manager().GetStats().host.free, config_.groups[0].host_blocks);
+    if (config_.events) CHECK_EQ(device_.Events().size(), 0);
   }
 
   Random random_;
   Config config_;
   SimulatedDevice device_;
   RandomPrompts prompts_;
+  RandomKeys keys_;
   std::vector<std::uint32_t> weights_;
   std::uint64_t now_ms_ = 0;
   bool has_failures_ = false;
   bool has_counts_ = false;
+  bool has_keys_ = false;
   std::vector<TokenList> plans_;   // by sequence, what it was opened with
   std::vector<SequenceId> known_;  // open and closed
   std::vector<TransferId> waiting_, begun_;

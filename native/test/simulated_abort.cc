@@ -29,6 +29,7 @@ Status SimulatedDevice::TryAbort(StepId id) {
   ++changes_;
   CHECK(steps_[id].stage != Stage::kClosed);
   if (was_unchanged) CHECK_EQ(Digest(), steps_[id].digest_before);
+  if (was_unchanged && follows_events_) CHECK_EQ(Events().events(), steps_[id].events_before);
   std::vector<StepId> ended;
   for (const StepId later : OpenSteps()) {
     if (later < id) continue;

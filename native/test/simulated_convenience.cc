@@ -7,8 +7,9 @@
 
 namespace pagedkv::test {
 
-SequenceId SimulatedDevice::Open(const TokenList& tokens, std::string_view name_space) {
-  const Opened opened = TryOpen(tokens, name_space);
+SequenceId SimulatedDevice::Open(const TokenList& tokens, std::string_view name_space,
+                                 const KeyList& keys) {
+  const Opened opened = TryOpen(tokens, name_space, keys);
   CHECK_EQ(opened.status, Status::kOk);
   return opened.sequence;
 }
@@ -73,14 +74,16 @@ StepId SimulatedDevice::Append(SequenceId sequence, const TokenList& tokens) {
   return step;
 }
 
-SequenceId SimulatedDevice::Chat(const TokenList& tokens, std::string_view name_space) {
-  const SequenceId sequence = Open(tokens, name_space);
+SequenceId SimulatedDevice::Chat(const TokenList& tokens, std::string_view name_space,
+                                 const KeyList& keys) {
+  const SequenceId sequence = Open(tokens, name_space, keys);
   Append(sequence, Tail(tokens, History(sequence).size()));
   return sequence;
 }
 
-void SimulatedDevice::Cache(const TokenList& tokens, std::string_view name_space) {
-  Close(Chat(tokens, name_space));
+void SimulatedDevice::Cache(const TokenList& tokens, std::string_view name_space,
+                            const KeyList& keys) {
+  Close(Chat(tokens, name_space, keys));
 }
 
 void SimulatedDevice::SwapOut(SequenceId sequence) {

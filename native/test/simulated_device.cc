@@ -10,7 +10,7 @@
 namespace pagedkv {
 
 std::ostream& operator<<(std::ostream& out, Status status) {
-  static constexpr std::array<const char*, 26> kNames = {"kOk",
+  static constexpr std::array<const char*, 31> kNames = {"kOk",
                                                          "kOutOfBlocks",
                                                          "kInvalidConfig",
                                                          "kSequenceClosed",
@@ -35,7 +35,12 @@ std::ostream& operator<<(std::ostream& out, Status status) {
                                                          "kTransferClosed",
                                                          "kTransferOpen",
                                                          "kTooManyTransfers",
-                                                         "kStepFailed"};
+                                                         "kStepFailed",
+                                                         "kIndexFull",
+                                                         "kStepExecuting",
+                                                         "kTooManyRetentions",
+                                                         "kInvalidKeys",
+                                                         "kEventsOff"};
   const auto code = static_cast<std::uint32_t>(status);
   return code < kNames.size() ? out << kNames[code] : out << "status " << code;
 }
@@ -53,6 +58,21 @@ Value Mix(Value value) {
 
 Value Chain(Value before, Token token) {
   return Mix(before * 31 + token + 0x9E3779B97F4A7C15ull);
+}
+
+const Key* KeyAt(const KeyList& keys, std::size_t position) {
+  for (const Key& key : keys) {
+    if (position >= key.from && position < key.to) return &key;
+  }
+  return nullptr;
+}
+
+Value Chain(Value before, Token token, const KeyList& keys, std::size_t position) {
+  Value value = Chain(before, token);
+  const Key* key = KeyAt(keys, position);
+  if (key == nullptr) return value;
+  for (const char c : key->bytes) value = Chain(value, 1000u + static_cast<unsigned char>(c));
+  return Mix(value);
 }
 
 }  // namespace
@@ -76,8 +96,17 @@ TokenList Tail(const TokenList& tokens, std::size_t from) {
   return {tokens.begin() + static_cast<std::ptrdiff_t>(from), tokens.end()};
 }
 
+std::vector<KeyRange> Ranges(const KeyList& keys) {
+  std::vector<KeyRange> ranges;
+  for (const Key& key : keys) ranges.push_back({key.from, key.to, key.bytes});
+  return ranges;
+}
+
 SimulatedDevice::SimulatedDevice(const Config& config)
-    : config_(config), layout_(SharedLayout::For(config)), words_(layout_.words, 0) {
+    : config_(config),
+      layout_(SharedLayout::For(config)),
+      words_(layout_.words, 0),
+      follows_events_(config.events) {
   CHECK_EQ(Manager::CheckConfig(config), Status::kOk);
   manager_ = std::make_unique<Manager>(config, words_.data());
   for (const GroupConfig& group : config.groups) {
@@ -103,10 +132,10 @@ std::vector<Value> SimulatedDevice::ValuesFor(const Entry& entry) const {
       if (open.given.sequence == entry.sequence) values = open.values;
     }
   }
+  const Sequence& sequence = sequences_[entry.sequence];
   for (const Token token : entry.tokens) {
-    const Value before =
-        values.empty() ? Seed(sequences_[entry.sequence].name_space) : values.back();
-    values.push_back(Chain(before, token));
+    const Value before = values.empty() ? Seed(sequence.name_space) : values.back();
+    values.push_back(Chain(before, token, sequence.keys, values.size()));
   }
   return values;
 }
@@ -141,16 +170,18 @@ void SimulatedDevice::ActFor(const Step& step) {
 }
 
 SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
-                                                 std::string_view name_space) {
-  const Manager::LookupResult hit = Lookup(tokens, name_space);
+                                                 std::string_view name_space, const KeyList& keys) {
+  const Manager::LookupResult hit = Lookup(tokens, name_space, keys);
   const bool is_on_device = IsHostEmpty();
-  const Opened opened = Adopt(manager_->Open(tokens, name_space), Digest());
+  const std::uint64_t before = Digest();
+  const Opened opened = Adopt(manager_->Open(tokens, name_space, Ranges(keys)), before);
   if (opened.status != Status::kOk) return opened;
   CHECK(opened.cached < tokens.size());
   CHECK_EQ(opened.cached,
            std::min<std::size_t>(hit.device_tokens + hit.host_tokens, tokens.size() - 1));
   Sequence& sequence = sequences_.back();
   sequence.name_space = name_space;
+  sequence.keys = keys;
   sequence.values = ValuesFor({opened.sequence, Head(tokens, opened.cached)});
   sequence.tokens = Head(tokens, opened.cached);
   sequence.has_row = is_on_device;
@@ -169,6 +200,7 @@ SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_
   CHECK(at <= from.tokens.size());
   Sequence& sequence = sequences_.back();
   sequence.name_space = from.name_space;
+  sequence.keys = from.keys;
   sequence.tokens = Head(from.tokens, at);
   sequence.values = {from.values.begin(), from.values.begin() + at};
   sequence.has_row = HadRow(parent) && State(parent) == SequenceState::kActive;
@@ -190,16 +222,21 @@ bool SimulatedDevice::HadRow(SequenceId id) const {
   return sequences_[id].has_row;
 }
 
-SimulatedDevice::Opened SimulatedDevice::TryResume(SequenceId id, const TokenList& tokens) {
+SimulatedDevice::Opened SimulatedDevice::TryResume(SequenceId id, const TokenList& tokens,
+                                                   const std::optional<KeyList>& keys) {
   const std::uint64_t before = Digest();
   const bool is_on_device = IsHostEmpty();
-  const Manager::OpenResult result = manager_->Resume(sequences_[id].handle, tokens);
+  std::vector<KeyRange> ranges;
+  if (keys) ranges = Ranges(*keys);
+  const Manager::OpenResult result = manager_->Resume(
+      sequences_[id].handle, tokens, keys ? std::optional<KeyRanges>(ranges) : std::nullopt);
   if (result.status != Status::kOk) return {.status = Failed(result.status, before)};
   ++changes_;
   CHECK(result.cached_tokens < tokens.size());
   Sequence& sequence = sequences_[id];
   CHECK_EQ(result.handle.slot, sequence.handle.slot);
   CHECK_EQ(result.handle.generation, sequence.handle.generation);
+  if (keys) sequence.keys = *keys;
   sequence.values = ValuesFor({id, Head(tokens, result.cached_tokens)});
   sequence.tokens = Head(tokens, result.cached_tokens);
   sequence.has_row = is_on_device;
@@ -239,6 +276,7 @@ Status SimulatedDevice::TryClose(SequenceId id, std::uint32_t reuse) {
 SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>& entries) {
   WriteBatch(entries);
   const std::uint64_t before = Digest();
+  const std::uint64_t events = follows_events_ ? Events().events() : 0;
   const Manager::ScheduleResult result =
       manager_->Schedule(static_cast<std::uint32_t>(entries.size()));
   if (result.status != Status::kOk) {
@@ -247,6 +285,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>
   Step step;
   step.handle = result.step;
   step.digest_before = before;
+  step.events_before = events;
   step.changes_after = ++changes_;
   for (const Entry& entry : entries) {
     StepEntry planned;
@@ -395,20 +434,22 @@ void SimulatedDevice::Clear(std::optional<std::string_view> name_space) {
   Check();
 }
 
-Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens,
-                                              std::string_view name_space) {
+Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens, std::string_view name_space,
+                                              const KeyList& keys) {
   const std::uint64_t before = Digest();
-  const Manager::LookupResult hit = manager_->Lookup(tokens, name_space);
+  const Manager::LookupResult hit = manager_->Lookup(tokens, name_space, Ranges(keys));
   CHECK_EQ(Digest(), before);
+  if (hit.status != Status::kOk) return hit;
   const std::size_t found = std::size_t{hit.device_tokens} + hit.host_tokens;
   const std::size_t all = found + hit.computing_tokens;
   CHECK(all <= tokens.size());
   Value value = Seed(name_space);
   Value at_found = 0;
   for (std::size_t i = 0; i < all; ++i) {
-    value = Chain(value, tokens[i]);
+    value = Chain(value, tokens[i], keys, i);
     if (i + 1 == found) at_found = value;
   }
+  if (follows_events_) CheckKnown(tokens, name_space, keys, found);
   // A hit is always a prefix that was committed; what is computing, one that an open step writes.
   if (found > 0) CHECK(committed_.contains(at_found));
   if (hit.computing_tokens == 0) return hit;
@@ -421,6 +462,54 @@ Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens,
   }
   CHECK(is_computing);
   return hit;
+}
+
+// --- Events ---
+
+const EventMirror& SimulatedDevice::Events() {
+  mirror_.Follow(*manager_);
+  return mirror_;
+}
+
+// Now and then, and seldom to the last.
+void SimulatedDevice::FollowEvents() {
+  if (!follows_events_) return;
+  switch (++coin_ % 16) {
+    case 3:
+      return mirror_.Follow(*manager_);
+    case 7:
+    case 11:
+      return mirror_.Follow(*manager_, false);
+    case 13:
+      mirror_.Follow(*manager_);
+      mirror_.Compare(*manager_);
+      return;
+    default:
+      return;
+  }
+}
+
+// What is found was told; and what was told is found, but for what open steps were promised.
+void SimulatedDevice::CheckKnown(const TokenList& tokens, std::string_view name_space,
+                                 const KeyList& keys, std::size_t found) {
+  std::vector<ToldBlock> path;
+  const std::uint32_t size = config_.block_size;
+  for (std::size_t end = size; end <= tokens.size(); end += size) {
+    ToldBlock block;
+    block.tokens = Head(Tail(tokens, end - size), size);
+    for (std::uint32_t i = 0; i < size; ++i) {
+      const Key* key = KeyAt(keys, end - size + i);
+      if (key == nullptr) continue;
+      const bool goes_on =
+          !block.keys.empty() && block.keys.back().to == i && block.keys.back().key == key->bytes;
+      if (!goes_on) block.keys.push_back({i, i, key->bytes});
+      block.keys.back().to = i + 1;
+    }
+    path.push_back(std::move(block));
+  }
+  const std::size_t known = Events().Known(name_space, path);
+  CHECK(known >= found / size);
+  if (OpenSteps().empty()) CHECK(found >= std::min(known * size, tokens.size() - 1));
 }
 
 }  // namespace test

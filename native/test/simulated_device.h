@@ -1,10 +1,10 @@
 // A device that is only a memory of numbers, and the oracle of every test: it owns a Manager,
 // executes its plans on fake KV memory, and keeps each sequence's true tokens itself.
 //
-// A token's value is a hash chain over its namespace and all tokens up to it, so two slots hold the
-// same value only when their keys and values would be the same. The "forward pass" checks that
-// every past token reads back right through the block tables as uploaded, then writes the batch's
-// tokens.
+// A token's value is a hash chain over its namespace and all tokens up to it with the extra keys
+// that they stand under, so two slots hold the same value only when their keys and values would be
+// the same. The "forward pass" checks that every past token reads back right through the block
+// tables as uploaded, then writes the batch's tokens.
 //
 // What it does NOT cover: time (a transfer is early or late, nothing between), and several
 // managers.
@@ -27,6 +27,7 @@
 #include "../core/manager.h"
 #include "../core/shared_memory.h"
 #include "../core/types.h"
+#include "event_mirror.h"
 #include "quota_watch.h"
 
 namespace pagedkv {
@@ -37,6 +38,16 @@ namespace test {
 
 using TokenList = std::vector<Token>;
 using Value = std::uint64_t;
+
+// A key on positions from one up to another, of its own bytes.
+struct Key {
+  std::uint32_t from = 0;
+  std::uint32_t to = kNone;
+  std::string bytes;
+};
+using KeyList = std::vector<Key>;
+// As the core takes them, for as long as `keys` is there.
+std::vector<KeyRange> Ranges(const KeyList& keys);
 
 // What a slot holds that was never written since its block was taken: the bits of a NaN.
 inline constexpr Value kPoison = 0x7FF8DEADDEADDEADull;
@@ -89,9 +100,11 @@ class SimulatedDevice {
   explicit SimulatedDevice(const Config& config);
 
   // Operations. "Try" answers with what the core said; the others insist on kOk.
-  Opened TryOpen(const TokenList& tokens, std::string_view name_space = "");
+  Opened TryOpen(const TokenList& tokens, std::string_view name_space = "",
+                 const KeyList& keys = {});
   Opened TryFork(SequenceId sequence, std::uint32_t at);
-  Opened TryResume(SequenceId sequence, const TokenList& tokens);
+  Opened TryResume(SequenceId sequence, const TokenList& tokens,
+                   const std::optional<KeyList>& keys = std::nullopt);
   Status TryTruncate(SequenceId sequence, std::uint32_t length);
   Status TryClose(SequenceId sequence, std::uint32_t reuse = kReuseUnknown);
   Scheduled TrySchedule(const std::vector<Entry>& entries);
@@ -99,12 +112,15 @@ class SimulatedDevice {
   Status TryCommit(StepId step);
   Status TryAbort(StepId step);
   Preempted TryPreempt(SequenceId sequence, PreemptMode mode);
-  Preempted TryDemote(const TokenList& tokens, std::string_view name_space = "");
-  Scheduled TryPrefetch(const TokenList& tokens, std::string_view name_space = "");
+  Preempted TryDemote(const TokenList& tokens, std::string_view name_space = "",
+                      const KeyList& keys = {});
+  Scheduled TryPrefetch(const TokenList& tokens, std::string_view name_space = "",
+                        const KeyList& keys = {});
   Status TryRetain(SequenceId sequence, const Retention& retention);
   Status TrySetQuota(std::string_view name_space, const Quota& quota);
 
-  SequenceId Open(const TokenList& tokens, std::string_view name_space = "");
+  SequenceId Open(const TokenList& tokens, std::string_view name_space = "",
+                  const KeyList& keys = {});
   SequenceId Fork(SequenceId sequence, std::uint32_t at);
   std::uint32_t Resume(SequenceId sequence, const TokenList& tokens);  // cached tokens
   void Truncate(SequenceId sequence, std::uint32_t length);
@@ -120,17 +136,21 @@ class SimulatedDevice {
   void Clear(std::optional<std::string_view> name_space);
   void Retain(SequenceId sequence, const Retention& retention);
   std::uint32_t RetainPrompt(const TokenList& tokens, const Retention& retention,
-                             std::string_view name_space = "");
-  void ExpectReuse(const TokenList& tokens, std::uint32_t reuse, std::string_view name_space = "");
+                             std::string_view name_space = "", const KeyList& keys = {});
+  void ExpectReuse(const TokenList& tokens, std::uint32_t reuse, std::string_view name_space = "",
+                   const KeyList& keys = {});
   void SetTime(std::uint64_t now_ms);
   void SetQuota(std::string_view name_space, const Quota& quota);
-  Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "");
+  Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "",
+                               const KeyList& keys = {});
 
   // Several in one.
   StepId Append(SequenceId sequence, const TokenList& tokens);  // schedule, execute, commit
-  SequenceId Chat(const TokenList& tokens, std::string_view name_space = "");  // open, then append
-  void Cache(const TokenList& tokens, std::string_view name_space = "");       // a chat, closed
-  void SwapOut(SequenceId sequence);                                           // with its transfer
+  SequenceId Chat(const TokenList& tokens, std::string_view name_space = "",
+                  const KeyList& keys = {});  // open, then append
+  void Cache(const TokenList& tokens, std::string_view name_space = "",
+             const KeyList& keys = {});           // a chat, closed
+  void SwapOut(SequenceId sequence);              // with its transfer
   std::uint32_t Demote(const TokenList& tokens);  // with its transfer; blocks moved
   StepId Prefetch(const TokenList& tokens);       // scheduled
   void CloseAll();  // ends steps, transfers and sequences; nothing may be held after
@@ -153,6 +173,10 @@ class SimulatedDevice {
   std::uint64_t HostHeld() const { return manager_->GetStats().host.held; }
   std::uint64_t Digest() const { return manager_->Validate().digest; }
   Usage UsageOf(std::string_view name_space) const { return manager_->GetUsage(name_space); }
+  // What events have told so far, read to the last.
+  const EventMirror& Events();
+  // From now on they are left for the test to read.
+  void LeaveEvents() { follows_events_ = false; }
 
   // What the simulator knows.
   SequenceHandle Handle(SequenceId sequence) const { return sequences_[sequence].handle; }
@@ -177,6 +201,7 @@ class SimulatedDevice {
   struct Sequence {
     SequenceHandle handle;
     std::string name_space;
+    KeyList keys;
     TokenList tokens;           // committed
     std::vector<Value> values;  // of each
     bool is_closed = false;
@@ -201,7 +226,8 @@ class SimulatedDevice {
     std::set<GroupBlock> shared;     // that, and what it is to copy
     std::set<GroupBlock> used;       // what its rows and copies name
     std::uint64_t digest_before = 0;
-    std::uint64_t changes_after = 0;                  // of changes_, once it was scheduled
+    std::uint64_t changes_after = 0;  // of changes_, once it was scheduled
+    std::uint64_t events_before = 0;
     std::vector<std::vector<std::uint32_t>> written;  // slots, by group
   };
   struct Transfer {
@@ -228,6 +254,9 @@ class SimulatedDevice {
   Preempted AdoptTransfer(const Manager::PreemptResult& result, SequenceId sequence,
                           std::uint64_t digest_before);
   Opened Adopt(const Manager::OpenResult& result, std::uint64_t digest_before);
+  void FollowEvents();
+  void CheckKnown(const TokenList& tokens, std::string_view name_space, const KeyList& keys,
+                  std::size_t found);
 
   void ActFor(SequenceId sequence) { acting_ = {sequences_[sequence].name_space}; }
   void ActFor(const Step& step);
@@ -282,6 +311,8 @@ class SimulatedDevice {
   std::uint64_t coin_ = 0;
   QuotaWatch watch_;
   std::optional<std::set<std::string>> acting_;  // the namespaces of this operation, where known
+  bool follows_events_;
+  EventMirror mirror_;
 
   Value Seed(std::string_view name_space) const;
 };

@@ -367,6 +367,7 @@ void SimulatedDevice::Check() {
   CheckTier(stats.device, config_.groups[0].device_blocks);
   CheckTier(stats.host, config_.groups[0].host_blocks);
   watch_.Check(*manager_, std::exchange(acting_, std::nullopt));
+  FollowEvents();
   pending_.clear();
   for (const StepId id : OpenSteps()) {
     if (steps_[id].stage == Stage::kFailed) return;  // its targets hold nothing until it is aborted

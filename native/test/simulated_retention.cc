@@ -21,16 +21,16 @@ void SimulatedDevice::Retain(SequenceId id, const Retention& retention) {
 }
 
 std::uint32_t SimulatedDevice::RetainPrompt(const TokenList& tokens, const Retention& retention,
-                                            std::string_view name_space) {
-  const std::uint32_t found = manager_->RetainPrompt(tokens, name_space, retention);
+                                            std::string_view name_space, const KeyList& keys) {
+  const std::uint32_t found = manager_->RetainPrompt(tokens, name_space, retention, Ranges(keys));
   ++changes_;
   Check();
   return found;
 }
 
 void SimulatedDevice::ExpectReuse(const TokenList& tokens, std::uint32_t reuse,
-                                  std::string_view name_space) {
-  manager_->ExpectReuse(tokens, name_space, reuse);
+                                  std::string_view name_space, const KeyList& keys) {
+  manager_->ExpectReuse(tokens, name_space, reuse, Ranges(keys));
   ++changes_;
   Check();
 }
@@ -42,11 +42,13 @@ void SimulatedDevice::SetTime(std::uint64_t now_ms) {
 }
 
 SimulatedDevice::Preempted SimulatedDevice::TryDemote(const TokenList& tokens,
-                                                      std::string_view name_space) {
-  const Manager::LookupResult hit = Lookup(tokens, name_space);
+                                                      std::string_view name_space,
+                                                      const KeyList& keys) {
+  const Manager::LookupResult hit = Lookup(tokens, name_space, keys);
   const std::uint64_t before = Digest();
-  const Preempted preempted = AdoptTransfer(manager_->Demote(tokens, name_space), kNone, before);
-  const Manager::LookupResult now = Lookup(tokens, name_space);
+  const Preempted preempted =
+      AdoptTransfer(manager_->Demote(tokens, name_space, Ranges(keys)), kNone, before);
+  const Manager::LookupResult now = Lookup(tokens, name_space, keys);
   // On the host it may have pushed out what continues it.
   CHECK_EQ(hit.device_tokens, now.device_tokens);
   acting_ = {std::string(name_space)};
@@ -63,21 +65,25 @@ std::uint32_t SimulatedDevice::Demote(const TokenList& tokens) {
 
 // Its step has an entry with no token, for a sequence that is nobody's.
 SimulatedDevice::Scheduled SimulatedDevice::TryPrefetch(const TokenList& tokens,
-                                                        std::string_view name_space) {
-  const Manager::LookupResult hit = Lookup(tokens, name_space);
+                                                        std::string_view name_space,
+                                                        const KeyList& keys) {
+  const Manager::LookupResult hit = Lookup(tokens, name_space, keys);
   const std::uint64_t before = Digest();
+  const std::uint64_t events = follows_events_ ? Events().events() : 0;
   const bool is_on_device = IsHostEmpty();
-  const Manager::ScheduleResult result = manager_->Prefetch(tokens, name_space);
+  const Manager::ScheduleResult result = manager_->Prefetch(tokens, name_space, Ranges(keys));
   if (result.status != Status::kOk) {
     return {Failed(result.status, before), kNone, result.shortage};
   }
   Step step;
   step.handle = result.step;
   step.digest_before = before;
+  step.events_before = events;
   step.changes_after = ++changes_;
   Sequence& sequence = sequences_.emplace_back();
   sequence.handle.slot = StepWordAt(step, layout_.step_rows);
   sequence.name_space = name_space;
+  sequence.keys = keys;
   sequence.is_closed = sequence.prefetches = true;
   sequence.was_on_host = !is_on_device;
   const std::size_t found =
