@@ -13,7 +13,7 @@
 
 namespace pagedkv {
 
-enum class BlockState : std::uint8_t {
+enum class BlockState : std::uint32_t {
   kFree = 0,
   kPrivate,    // of a tail, of an open step, or on its way out of one
   kIndexed,    // of an entry of the prefix index
@@ -27,11 +27,9 @@ class BlockPool {
   BlockPool(std::uint32_t device_blocks, std::uint32_t host_blocks)
       : device_{kNone, 0, 0, device_blocks, device_blocks},
         host_{kNone, device_blocks, device_blocks, device_blocks + host_blocks, host_blocks},
-        links_(Zeroed<std::uint32_t>(device_blocks + host_blocks)),
-        copies_(Zeroed<std::uint32_t>(device_blocks + host_blocks)),
-        states_(Zeroed<BlockState>(device_blocks + host_blocks)) {}
+        records_(Zeroed<Record>(device_blocks + host_blocks)) {}
 
-  static std::uint64_t BytesPerBlock() { return 2 * sizeof(std::uint32_t) + sizeof(BlockState); }
+  static std::uint64_t BytesPerBlock() { return sizeof(Record); }
 
   bool IsHost(BlockId block) const { return block >= device_.end; }
   std::uint32_t HostNumber(BlockId block) const { return block - device_.end; }
@@ -49,41 +47,56 @@ class BlockPool {
   BlockId TakeHost(PartitionId owner) { return Take(host_, owner); }
 
   void Give(BlockId block) {
-    assert(states_[block] != BlockState::kFree);
+    assert(state(block) != BlockState::kFree);
     if (quotas_ != nullptr) quotas_->Gave(block);
     Tier& tier = IsHost(block) ? host_ : device_;
-    states_[block] = BlockState::kFree;
-    copies_[block] = 0;
-    links_[block] = tier.head;
+    Record& record = records_[block];
+    record.link = tier.head;
+    record.copy = 0;
+    record.state = BlockState::kFree;
     tier.head = block;
     tier.free++;
   }
 
-  BlockState state(BlockId block) const { return states_[block]; }
-  void set_state(BlockId block, BlockState state) { states_[block] = state; }
+  BlockState state(BlockId block) const { return records_[block].state; }
+  void set_state(BlockId block, BlockState state) { records_[block].state = state; }
 
   // Of an indexed or arriving block: the run of its entry.
-  std::uint32_t run(BlockId block) const { return links_[block]; }
+  std::uint32_t run(BlockId block) const { return records_[block].link; }
   void set_run(BlockId block, std::uint32_t run) {
-    links_[block] = run;
-    states_[block] = BlockState::kIndexed;
+    records_[block].link = run;
+    records_[block].state = BlockState::kIndexed;
   }
 
   // The block of the other tier that a planned or running copy pairs this one with, or kNone.
-  BlockId copy(BlockId block) const { return copies_[block] - 1; }
-  void set_copy(BlockId block, BlockId other) { copies_[block] = other + 1; }
+  BlockId copy(BlockId block) const {
+    const std::uint32_t copy = records_[block].copy;
+    return copy - 1;
+  }
+  void set_copy(BlockId block, BlockId other) { records_[block].copy = (other + 1) & kMostCopy; }
+
+  // The block's state is about to be asked for, or changed.
+  void Prefetch(BlockId block) const { __builtin_prefetch(&records_[block], 1); }
 
   // Calls `visit` with each free block of both tiers, in the order in which they will be handed
   // out.
   template <typename Visit>
   void ForEachFree(Visit visit) const {
     for (const Tier* tier : {&device_, &host_}) {
-      for (BlockId block = tier->head; block != kNone; block = links_[block]) visit(block);
+      for (BlockId block = tier->head; block != kNone; block = records_[block].link) visit(block);
       for (BlockId block = tier->fresh; block != tier->end; ++block) visit(block);
     }
   }
 
  private:
+  static constexpr std::uint32_t kMostCopy = (1u << 29) - 1;
+  struct Record {
+    std::uint32_t link;       // free: the next free block; indexed: the run
+    std::uint32_t copy : 29;  // one more than the id, so that zeroed memory says kNone
+    BlockState state : 3;
+  };
+  static_assert(sizeof(Record) == 8 && 2 * kMaxBlocksPerPool < kMostCopy);
+
   struct Tier {
     BlockId head;   // of the list of blocks given back
     BlockId fresh;  // from here on, no block was ever handed out
@@ -99,20 +112,18 @@ class BlockPool {
     if (block == kNone) {
       block = tier.fresh++;
     } else {
-      tier.head = links_[block];
-      if (tier.head != kNone) __builtin_prefetch(&links_[tier.head]);  // for the next one
+      tier.head = records_[block].link;
+      if (tier.head != kNone) Prefetch(tier.head);  // for the next one
     }
-    states_[block] = BlockState::kPrivate;
+    set_state(block, BlockState::kPrivate);
     if (quotas_ != nullptr) quotas_->Took(block, owner);
     return block;
   }
 
   Tier device_;
   Tier host_;
-  Quotas* quotas_ = nullptr;           // of the first group, where there are any
-  ZeroedArray<std::uint32_t> links_;   // free: the next free block; indexed: the run
-  ZeroedArray<std::uint32_t> copies_;  // one more than the id, so that zeroed memory says kNone
-  ZeroedArray<BlockState> states_;
+  Quotas* quotas_ = nullptr;  // of the first group, where there are any
+  ZeroedArray<Record> records_;
 };
 
 }  // namespace pagedkv
