@@ -40,6 +40,7 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, Ex
       uses_(Zeroed<RunUse>(run_capacity_)),
       policy_(MakePolicy(config.policy, uses_.get(), EntryCapacity(config))),
       lanes_(Zeroed<std::uint32_t>(std::size_t{run_capacity_} * lane_count_ * kRunBlocks)),
+      ups_(Zeroed<RunId>(run_capacity_)),
       slots_(config.block_size, EntryCapacity(config), keys),
       events_(config.events ? EntryCapacity(config) : 0),
       free_runs_(run_capacity_),
@@ -49,8 +50,8 @@ PrefixIndex::PrefixIndex(const Config& config, std::vector<BlockPool>& pools, Ex
 
 std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
-  const std::uint64_t run =
-      sizeof(Run) + sizeof(RunUse) + Expiry::BytesPerRun() + RunLists::BytesPerRun() + lanes;
+  const std::uint64_t run = sizeof(Run) + sizeof(RunId) + sizeof(RunUse) + Expiry::BytesPerRun() +
+                            RunLists::BytesPerRun() + lanes;
   return RunCapacity(config) * run +
          EntryCapacity(config) * (TokenSlots::BytesPerSlot(config.block_size) +
                                   (config.events ? EventLog::BytesPerSlot() : 0));
@@ -178,7 +179,7 @@ TokenSlot PrefixIndex::LiftRun(RunId id) {
   Run& run = runs_[id];
   assert(run.length == 1 && run.child == kNone && !IsHeld(id) && run.list == kNoList);
   const RunId parent = run.parent;
-  *TreapLink(parent, id) = JoinTreaps(run.left, run.right);
+  Remove(id);
   const std::uint32_t visible = Visible(id);
   run.length = run.hidden = 0;
   CountVisible(id, visible);
@@ -260,7 +261,7 @@ RunId PrefixIndex::Split(RunId id, std::uint32_t count) {
   front.parked = run.parked > 0 ? 1 : 0;
   front.device_children = IsHost(id) ? 0 : 1;
   front.stamp = run.stamp == kUsedSince ? kUsedSince : run.stamp + rest;
-  Replace(run.parent, id, front_id);
+  Replace(id, front_id);
   front.child = id;
   for (std::uint32_t lane = 0; lane < lane_count_; ++lane) {
     std::uint32_t* from = Lane(id, lane);
@@ -324,7 +325,7 @@ void PrefixIndex::TryMerge(RunId id, bool is_needed) {
     Unlist(id);
     lists_.CountBlocks(child, run.length);
   }
-  Replace(run.parent, id, child_id);
+  Replace(id, child_id);
   for (std::uint32_t lane = 0; lane < lane_count_; ++lane) {
     std::uint32_t* to = Lane(child_id, lane);
     std::copy_backward(to, to + child.length, to + child.length + run.length);

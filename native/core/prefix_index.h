@@ -182,6 +182,8 @@ class PrefixIndex {
   std::uint32_t Fingerprint(std::uint32_t prefix, Content block) const;
   const RunUse& use(RunId run) const { return uses_[run]; }
 
+  // Whether a child can be found from below, as it should.
+  bool KnowsPlace(RunId child) const;
   // Calls `visit` with each child of a run, in token order.
   template <typename Visit>
   void ForEachChild(RunId parent, Visit visit) const {
@@ -214,8 +216,11 @@ class PrefixIndex {
   RunId Insert(RunId root, RunId node);
   void SplitTreap(RunId root, Content key, RunId& left, RunId& right);
   RunId JoinTreaps(RunId left, RunId right);
-  RunId* TreapLink(RunId parent, RunId child);
-  void Replace(RunId parent, RunId old_child, RunId new_child);
+  void SetLeft(RunId node, RunId below);
+  void SetRight(RunId node, RunId below);
+  void SetPlace(RunId child, RunId other);
+  void Replace(RunId old_child, RunId new_child);
+  void Remove(RunId child);
   void Prefetch(RunId run) const;
   RunId FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const;
   std::uint32_t TreapPriority(RunId run) const;
@@ -233,6 +238,7 @@ class PrefixIndex {
   ZeroedArray<RunUse> uses_;
   std::unique_ptr<EvictionPolicy> policy_;
   ZeroedArray<std::uint32_t> lanes_;
+  ZeroedArray<RunId> ups_;  // in the treap of siblings; of no meaning at its root
   TokenSlots slots_;
   EventLog events_;
   RunId free_run_ = kNone;

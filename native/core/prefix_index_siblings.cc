@@ -1,4 +1,5 @@
-// The children of a run: a treap ordered by the content of their first block.
+// The children of a run: a treap ordered by the content of their first block. Each but its root
+// knows the one above, so that one is taken out without a search.
 #include "prefix_index.h"
 
 namespace pagedkv {
@@ -9,15 +10,29 @@ std::uint32_t PrefixIndex::TreapPriority(RunId run) const {
   return static_cast<std::uint32_t>((mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9ull >> 32);
 }
 
+void PrefixIndex::SetLeft(RunId node, RunId below) {
+  runs_[node].left = below;
+  if (below != kNone) ups_[below] = node;
+}
+
+void PrefixIndex::SetRight(RunId node, RunId below) {
+  runs_[node].right = below;
+  if (below != kNone) ups_[below] = node;
+}
+
 void PrefixIndex::SplitTreap(RunId root, Content key, RunId& left, RunId& right) {
   if (root == kNone) {
     left = right = kNone;
   } else if (slots_.Compare(key, SlotOf(root, 0)) > 0) {
     left = root;
-    SplitTreap(runs_[root].right, key, runs_[root].right, right);
+    RunId below;
+    SplitTreap(runs_[root].right, key, below, right);
+    SetRight(root, below);
   } else {
     right = root;
-    SplitTreap(runs_[root].left, key, left, runs_[root].left);
+    RunId below;
+    SplitTreap(runs_[root].left, key, left, below);
+    SetLeft(root, below);
   }
 }
 
@@ -25,10 +40,10 @@ RunId PrefixIndex::JoinTreaps(RunId left, RunId right) {
   if (left == kNone) return right;
   if (right == kNone) return left;
   if (TreapPriority(left) > TreapPriority(right)) {
-    runs_[left].right = JoinTreaps(runs_[left].right, right);
+    SetRight(left, JoinTreaps(runs_[left].right, right));
     return left;
   }
-  runs_[right].left = JoinTreaps(left, runs_[right].left);
+  SetLeft(right, JoinTreaps(left, runs_[right].left));
   return right;
 }
 
@@ -38,33 +53,42 @@ RunId PrefixIndex::Insert(RunId root, RunId node) {
     RunId left;
     RunId right;
     SplitTreap(root, slots_.ContentOf(SlotOf(node, 0)), left, right);
-    runs_[node].left = left;
-    runs_[node].right = right;
+    SetLeft(node, left);
+    SetRight(node, right);
     return node;
   }
-  const int order = slots_.Compare(slots_.ContentOf(SlotOf(node, 0)), SlotOf(root, 0));
-  RunId& side = order < 0 ? runs_[root].left : runs_[root].right;
-  side = Insert(side, node);
+  if (slots_.Compare(slots_.ContentOf(SlotOf(node, 0)), SlotOf(root, 0)) < 0) {
+    SetLeft(root, Insert(runs_[root].left, node));
+  } else {
+    SetRight(root, Insert(runs_[root].right, node));
+  }
   return root;
 }
 
-RunId* PrefixIndex::TreapLink(RunId parent, RunId child) {
-  RunId* link = &runs_[parent].child;
-  if (*link == child) return link;
-  const Content key = slots_.ContentOf(SlotOf(child, 0));
-  while (*link != child) {
-    assert(*link != kNone);
-    Run& node = runs_[*link];
-    link = slots_.Compare(key, SlotOf(*link, 0)) < 0 ? &node.left : &node.right;
-  }
-  return link;
+void PrefixIndex::Replace(RunId old_child, RunId new_child) {
+  SetLeft(new_child, runs_[old_child].left);
+  SetRight(new_child, runs_[old_child].right);
+  SetPlace(old_child, new_child);
 }
 
-void PrefixIndex::Replace(RunId parent, RunId old_child, RunId new_child) {
-  Run& run = runs_[new_child];
-  run.left = runs_[old_child].left;
-  run.right = runs_[old_child].right;
-  *TreapLink(parent, old_child) = new_child;
+void PrefixIndex::Remove(RunId child) {
+  SetPlace(child, JoinTreaps(runs_[child].left, runs_[child].right));
+}
+
+// Whoever leads to `child` leads to `other` instead.
+void PrefixIndex::SetPlace(RunId child, RunId other) {
+  Run& parent = runs_[runs_[child].parent];
+  if (parent.child == child) {
+    parent.child = other;
+    return;
+  }
+  const RunId up = ups_[child];
+  runs_[up].left == child ? SetLeft(up, other) : SetRight(up, other);
+}
+
+bool PrefixIndex::KnowsPlace(RunId child) const {
+  const Run& up = runs_[ups_[child]];
+  return runs_[runs_[child].parent].child == child || up.left == child || up.right == child;
 }
 
 }  // namespace pagedkv

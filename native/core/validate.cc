@@ -217,6 +217,7 @@ class Validator {
     index_.ForEachChild(id, [&](RunId child) {
       const Content first = index_.slots().ContentOf(index_.SlotOf(child, 0));
       Require(index_.run(child).parent == id, "a child has another parent");
+      Require(index_.KnowsPlace(child), "a child does not know its place among its siblings");
       Require(last.tokens == nullptr || content_.Precedes(last, first) ||
                   (index_.IsDetached(id) && !content_.Precedes(first, last)),
               "siblings stand out of order");
