@@ -32,6 +32,7 @@ std::uint64_t Manager::State::PushClaim(RunId run, std::uint32_t slot, bool host
   claim.run = run;
   claim.step = slot;
   claim.host = host;
+  if (index.run(run).hidden == 0) index.PrefetchEviction(run);
   const std::uint32_t entry = index.Visible(run) - 1;
   for (std::uint32_t group = 0; group < groups; ++group) {
     ClaimSet(number)[group] = index.block(run, entry, group);

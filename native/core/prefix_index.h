@@ -172,6 +172,10 @@ class PrefixIndex {
   // Time passes: runs whose life is over become worthless. O(log runs) for each of these.
   void SetTime(Milliseconds now);
 
+  // A run begins to be evicted: loads what that will touch, and what the next ones of its list
+  // will.
+  void PrefetchEviction(RunId run) const;
+
   RunLists& lists() { return lists_; }
   const RunLists& lists() const { return lists_; }
   RunUse& use(RunId run) { return uses_[run]; }
