@@ -24,7 +24,8 @@ void Manager::State::GiveSetLater(const BlockId* set) {
 
 // --- Claims ---
 
-std::uint64_t Manager::State::PushClaim(RunId run, std::uint32_t slot, bool host) {
+std::uint64_t Manager::State::PushClaim(RunId run, std::uint32_t entry, std::uint32_t slot,
+                                        bool host) {
   assert(claim_back - claim_front < claims.size());
   const std::uint64_t number = claim_back++;
   Claim& claim = ClaimAt(number);
@@ -32,20 +33,21 @@ std::uint64_t Manager::State::PushClaim(RunId run, std::uint32_t slot, bool host
   claim.run = run;
   claim.step = slot;
   claim.host = host;
-  if (index.run(run).hidden == 0) index.PrefetchEviction(run);
-  const std::uint32_t entry = index.Visible(run) - 1;
   for (std::uint32_t group = 0; group < groups; ++group) {
     ClaimSet(number)[group] = index.block(run, entry, group);
   }
   if (quotas.any()) quotas.Claim(ClaimSet(number)[0]);
-  index.SetHidden(run, index.run(run).hidden + 1u);
-  if (index.Visible(run) == 0) index.Unlist(run);
   return number;
+}
+
+// The last visible entries of a run, so many, were claimed.
+void Manager::State::HideClaimed(RunId run, std::uint32_t count) {
+  index.SetHidden(run, index.run(run).hidden + count);
+  if (index.Visible(run) == 0) index.Unlist(run);
 }
 
 bool Manager::State::ClaimTargetSet(std::uint32_t slot, PartitionId owner, BlockId* target,
                                     std::uint8_t& claimed) {
-  if (pools[0].host_total() == 0) return false;
   const std::size_t planned = steps[slot].arrivals.size() / groups;
   if (planned >= config.max_step_transfers) return false;
   const Reach reach = quotas.ReachOf(Tier::kHost, owner);
@@ -56,7 +58,8 @@ bool Manager::State::ClaimTargetSet(std::uint32_t slot, PartitionId owner, Block
   if (!enough) {
     const RunId front = VictimFor(owner, reach, Tier::kHost, slot);
     if (front == kNone) return false;
-    number = PushClaim(front, slot, true);
+    number = PushClaim(front, index.Visible(front) - 1, slot, true);
+    HideClaimed(front, 1);
   }
   claimed = 0;
   for (std::uint32_t group = 0; group < groups; ++group) {
@@ -72,23 +75,35 @@ bool Manager::State::ClaimTargetSet(std::uint32_t slot, PartitionId owner, Block
   return true;
 }
 
-bool Manager::State::ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach) {
-  const RunId front = VictimFor(whom, reach, Tier::kDevice, slot);
-  if (front == kNone) return false;
+// Claims the last visible entry of a run on the device, and where it moves.
+void Manager::State::ClaimEntry(std::uint32_t slot, RunId run, std::uint32_t entry) {
   BlockId target[kMaxGroups];
   std::uint8_t target_claimed = 0;
-  const bool offloads = ClaimTargetSet(slot, PartitionOf(front), target, target_claimed);
-  const std::uint64_t number = PushClaim(front, slot, false);
+  const bool has_host = pools[0].host_total() > 0;
+  const bool offloads = has_host && ClaimTargetSet(slot, PartitionOf(run), target, target_claimed);
+  const std::uint64_t number = PushClaim(run, entry, slot, false);
+  for (std::uint32_t group = 0; group < groups; ++group) spare_claims[group].push_back(number);
+  if (!offloads) return;
   Claim& claim = ClaimAt(number);
-  claim.offloads = offloads;
+  claim.offloads = true;
   claim.target_claimed = target_claimed;
   for (std::uint32_t group = 0; group < groups; ++group) {
-    spare_claims[group].push_back(number);
-    if (!offloads) continue;
     ClaimTarget(number)[group] = target[group];
     steps[slot].arrivals.push_back(target[group]);
     steps[slot].offload_sources.push_back(ClaimSet(number)[group]);
   }
+}
+
+// Claims entries of the next victim, at most so many.
+bool Manager::State::ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach,
+                                 std::uint32_t most) {
+  const RunId run = VictimFor(whom, reach, Tier::kDevice, slot);
+  if (run == kNone) return false;
+  if (index.run(run).hidden == 0) index.PrefetchEviction(run);
+  const std::uint32_t visible = index.Visible(run);
+  const std::uint32_t count = std::min(most, visible);
+  for (std::uint32_t entry = visible; entry-- > visible - count;) ClaimEntry(slot, run, entry);
+  HideClaimed(run, count);
   return true;
 }
 
@@ -107,25 +122,36 @@ bool Manager::State::AdoptClaim(std::uint32_t slot, PartitionId whom, Reach reac
   return false;
 }
 
+// Claims until `count` sets can be taken, of the groups from `first` on; false where there is not
+// as much. The entries of a victim are claimed together, as far as they are needed.
+bool Manager::State::EnsureSets(std::uint32_t slot, PartitionId whom, std::uint32_t first,
+                                std::uint32_t count) {
+  for (std::uint32_t group = first; group < groups; ++group) {
+    while (true) {
+      const std::size_t some = pools[group].device_free() + spare_claims[group].size();
+      if (some >= count) break;
+      const auto wanting = count - static_cast<std::uint32_t>(some);
+      if (!AdoptClaim(slot, whom, Reach::kAll) && !ClaimDevice(slot, whom, Reach::kAll, wanting))
+        return false;
+    }
+  }
+  return true;
+}
+
+// Requires that one was ensured.
+BlockId Manager::State::TakeBlock(std::uint32_t group, PartitionId whom) {
+  if (pools[group].device_free() > 0) return pools[group].TakeDevice(whom);
+  const std::uint64_t number = spare_claims[group].back();
+  spare_claims[group].pop_back();
+  return UseClaim(number, group, whom);
+}
+
 bool Manager::State::TakeSet(std::uint32_t slot, PartitionId whom, BlockId* set) {
   // Only blocks of the first group count.
   const std::uint32_t first = quotas.IsFull(Tier::kDevice, whom) ? 1 : 0;
   if (first > 0 && !TakeOwn(slot, whom, set[0])) return false;
-  for (std::uint32_t group = first; group < groups; ++group) {
-    while (pools[group].device_free() == 0 && spare_claims[group].empty()) {
-      if (!AdoptClaim(slot, whom, Reach::kAll) && !ClaimDevice(slot, whom, Reach::kAll))
-        return false;
-    }
-  }
-  for (std::uint32_t group = first; group < groups; ++group) {
-    if (pools[group].device_free() > 0) {
-      set[group] = pools[group].TakeDevice(whom);
-      continue;
-    }
-    const std::uint64_t number = spare_claims[group].back();
-    spare_claims[group].pop_back();
-    set[group] = UseClaim(number, group, whom);
-  }
+  if (!EnsureSets(slot, whom, first, 1)) return false;
+  for (std::uint32_t group = first; group < groups; ++group) set[group] = TakeBlock(group, whom);
   return true;
 }
 
@@ -184,29 +210,29 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
 void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
   const Claim& claim = ClaimAt(number);
   if (claim.step == kNone) orphans--;
+  const BlockState state = claim.host ? BlockState::kArriving : BlockState::kPrivate;
+  const BlockId* set = ClaimSet(number);
   if (quotas.any()) {
-    const BlockId block = ClaimSet(number)[0];
     if ((claim.used_groups & 1u) != 0) {
-      quotas.HandOver(block, claim.user);
+      quotas.HandOver(set[0], claim.user);
     } else {
-      quotas.Unclaim(block);
+      quotas.Unclaim(set[0]);
     }
   }
   for (std::uint32_t group = 0; group < groups; ++group) {
-    const BlockId block = ClaimSet(number)[group];
-    if ((claim.used_groups >> group & 1u) == 0) {
-      pools[group].set_state(block, BlockState::kPrivate);
-      pools[group].Give(block);
-      continue;
+    if ((claim.used_groups >> group & 1u) != 0) {
+      pools[group].set_state(set[group], state);
+    } else {
+      pools[group].Give(set[group]);
     }
-    pools[group].set_state(block, claim.host ? BlockState::kArriving : BlockState::kPrivate);
-    if (claim.step == slot || claim.host) continue;
-    // Adopted by a step that is planned only: should it be aborted, there is no entry to go back
-    // to.
-    std::vector<BlockId>& sets = steps[claim.step].sets;
-    for (std::size_t i = group; i < sets.size(); i += groups) {
-      if (sets[i] == (block | kFromClaim)) sets[i] = block;
-    }
+  }
+  if (claim.step == slot || claim.step == kNone || claim.host) return;
+  // Adopted by a step that is planned only: should it be aborted, there is no entry to go back to.
+  std::vector<BlockId>& sets = steps[claim.step].sets;
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    const std::size_t group = i % groups;
+    const bool is_used = (claim.used_groups >> group & 1u) != 0;
+    if (is_used && sets[i] == (set[group] | kFromClaim)) sets[i] = set[group];
   }
 }
 
@@ -215,7 +241,7 @@ void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
 void Manager::State::FinalizeClaims(std::uint64_t end, std::uint32_t slot) {
   const std::uint64_t front = claim_front;
   for (std::uint64_t number = front; number < end; ++number) {
-    if (ClaimAt(number).host) FinalizeDrop(number, slot);
+    if (ClaimAt(number).host) FinalizeDrop(number, number + 1, slot);
   }
   for (std::uint64_t number = front; number < end;) {
     const Claim& claim = ClaimAt(number);
@@ -225,7 +251,11 @@ void Manager::State::FinalizeClaims(std::uint64_t end, std::uint32_t slot) {
       continue;
     }
     if (!claim.offloads) {
-      FinalizeDrop(number, slot);
+      while (next < end && ClaimAt(next).run == claim.run && !ClaimAt(next).host &&
+             !ClaimAt(next).offloads) {
+        next++;
+      }
+      FinalizeDrop(number, next, slot);
     } else {
       while (next < end &&
              (ClaimAt(next).host || (ClaimAt(next).run == claim.run && ClaimAt(next).offloads))) {
@@ -238,19 +268,21 @@ void Manager::State::FinalizeClaims(std::uint64_t end, std::uint32_t slot) {
   claim_front = end;
 }
 
-void Manager::State::FinalizeDrop(std::uint64_t number, std::uint32_t slot) {
-  const RunId run = ClaimAt(number).run;
-  HandOver(number, slot);
+// Claims of one run, or of none.
+void Manager::State::FinalizeDrop(std::uint64_t first, std::uint64_t end, std::uint32_t slot) {
+  const RunId run = ClaimAt(first).run;
+  for (std::uint64_t number = first; number < end; ++number) HandOver(number, slot);
   if (run == kNone) return;
-  stats.evictions++;
-  TellDropped(run);
+  const auto count = static_cast<std::uint32_t>(end - first);
+  stats.evictions += count;
   DropChildren(run);
-  index.SetHidden(run, index.run(run).hidden - 1u);
-  if (index.run(run).length > 1) {
-    index.PopTail(run);
-  } else {
-    RemoveEmptied(run);
+  if (count < index.run(run).length) {
+    index.PopHidden(run, count);
+    return;
   }
+  index.PopHidden(run, count - 1);
+  TellDropped(run);
+  RemoveEmptied(run);
 }
 
 void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end, std::uint32_t slot) {

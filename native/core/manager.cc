@@ -2,6 +2,7 @@
 #include "manager.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -25,8 +26,9 @@ std::uint32_t SetsPerStep(const Config& config) {
   return NewBlocksPerStep(config) + config.max_step_transfers;
 }
 
-std::uint64_t ClaimsPerStep(const Config& config) {
-  return 2 * std::uint64_t{SetsPerStep(config)} * config.groups.size();
+std::uint64_t Claims(const Config& config) {
+  return std::bit_ceil(2 * std::uint64_t{SetsPerStep(config)} * config.groups.size() *
+                       config.max_open_steps);
 }
 
 }  // namespace
@@ -63,8 +65,8 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
   }
   bytes += (std::uint64_t{config.groups[0].device_blocks} + config.groups[0].host_blocks) *
            Quotas::BytesPerBlock();
-  bytes += config.max_open_steps * (ClaimsPerStep(config) * (sizeof(Claim) + 2 * set) +
-                                    SetsPerStep(config) * (6 * set + sizeof(Onboard)) +
+  bytes += Claims(config) * (sizeof(Claim) + 2 * set);
+  bytes += config.max_open_steps * (SetsPerStep(config) * (6 * set + sizeof(Onboard)) +
                                     config.max_batch_sequences * sizeof(StepEntry) +
                                     config.max_batch_tokens * sizeof(Token));
   bytes += std::uint64_t{config.max_sequences} *
@@ -92,7 +94,8 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       tail_tokens(Zeroed<Token>(std::size_t{c.max_sequences} * c.block_size)),
       retentions(std::size_t{c.max_sequences} * kMaxRetentions),
       steps(c.max_open_steps),
-      claims(ClaimsPerStep(c) * c.max_open_steps),
+      claim_mask(Claims(c) - 1),
+      claims(claim_mask + 1),
       claim_sets(claims.size() * groups),
       claim_targets(claims.size() * groups),
       spare_claims(groups) {

@@ -121,21 +121,23 @@ struct Manager::State {
   }
 
   // --- Eviction (eviction.cc) ---
-  Claim& ClaimAt(std::uint64_t number) { return claims[number % claims.size()]; }
-  const Claim& ClaimAt(std::uint64_t number) const { return claims[number % claims.size()]; }
-  BlockId* ClaimSet(std::uint64_t number) { return &claim_sets[number % claims.size() * groups]; }
+  std::size_t ClaimPlace(std::uint64_t number) const { return number & claim_mask; }
+  Claim& ClaimAt(std::uint64_t number) { return claims[ClaimPlace(number)]; }
+  const Claim& ClaimAt(std::uint64_t number) const { return claims[ClaimPlace(number)]; }
+  BlockId* ClaimSet(std::uint64_t number) { return &claim_sets[ClaimPlace(number) * groups]; }
   const BlockId* ClaimSet(std::uint64_t number) const {
-    return &claim_sets[number % claims.size() * groups];
+    return &claim_sets[ClaimPlace(number) * groups];
   }
-  BlockId* ClaimTarget(std::uint64_t number) {
-    return &claim_targets[number % claims.size() * groups];
-  }
+  BlockId* ClaimTarget(std::uint64_t number) { return &claim_targets[ClaimPlace(number) * groups]; }
   const BlockId* ClaimTarget(std::uint64_t number) const {
-    return &claim_targets[number % claims.size() * groups];
+    return &claim_targets[ClaimPlace(number) * groups];
   }
   bool AdoptClaim(std::uint32_t slot, PartitionId whom, Reach reach);
+  bool EnsureSets(std::uint32_t slot, PartitionId whom, std::uint32_t first, std::uint32_t count);
+  BlockId TakeBlock(std::uint32_t group, PartitionId whom);
   bool TakeSet(std::uint32_t slot, PartitionId whom, BlockId* set);
-  bool ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach);
+  void ClaimEntry(std::uint32_t slot, RunId run, std::uint32_t entry);
+  bool ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach, std::uint32_t most);
   bool ClaimTargetSet(std::uint32_t slot, PartitionId owner, BlockId* target,
                       std::uint8_t& claimed);
   BlockId UseClaim(std::uint64_t number, std::uint32_t group, PartitionId user) {
@@ -149,12 +151,13 @@ struct Manager::State {
     return block | kFromClaim;
   }
   void UnuseClaim(std::uint64_t number);
-  std::uint64_t PushClaim(RunId run, std::uint32_t slot, bool host);
+  std::uint64_t PushClaim(RunId run, std::uint32_t entry, std::uint32_t slot, bool host);
+  void HideClaimed(RunId run, std::uint32_t count);
   void GiveTargets(std::uint64_t number);
   void UnclaimBack();
   void AbandonClaims(std::uint32_t slot);
   void FinalizeClaims(std::uint64_t end, std::uint32_t slot);
-  void FinalizeDrop(std::uint64_t number, std::uint32_t slot);
+  void FinalizeDrop(std::uint64_t first, std::uint64_t end, std::uint32_t slot);
   void FinalizeMove(std::uint64_t first, std::uint64_t end, std::uint32_t slot);
   void HandOver(std::uint64_t number, std::uint32_t slot);
   void Dethrone(RunId run);
@@ -221,7 +224,7 @@ struct Manager::State {
   void TakeOver(StepEntry& entry, std::uint32_t position);
   void Reindex(StepEntry& entry);
   void ForgetLifted(StepEntry& entry);
-  bool AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell);
+  bool AddSets(std::uint32_t slot, StepEntry& entry, std::uint32_t cell, std::uint32_t count);
   void WriteSlots(std::uint32_t slot, const StepEntry& entry, std::uint32_t first_query);
   void TellStep(std::uint32_t slot);
   BlockId OnDevice(std::uint32_t group, BlockId block) const {
@@ -321,7 +324,8 @@ struct Manager::State {
 
   std::vector<Step> steps;
   std::vector<std::uint32_t> open_steps;  // slots, oldest first
-  std::vector<Claim> claims;              // a ring
+  const std::uint64_t claim_mask;
+  std::vector<Claim> claims;  // a ring; their number is a power of two
   std::vector<BlockId> claim_sets;
   std::vector<BlockId> claim_targets;
   std::uint64_t claim_front = 0;

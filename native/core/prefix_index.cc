@@ -175,6 +175,13 @@ TokenSlot PrefixIndex::LiftTail(RunId id) {
   return SlotOf(id, run.length);
 }
 
+void PrefixIndex::PopHidden(RunId id, std::uint32_t count) {
+  Run& run = runs_[id];
+  assert(count < run.length && count <= run.hidden);
+  for (std::uint32_t left = count; left > 0; --left) Forget(SlotOf(id, --run.length));
+  run.hidden = static_cast<std::uint8_t>(run.hidden - count);
+}
+
 TokenSlot PrefixIndex::LiftRun(RunId id) {
   Run& run = runs_[id];
   assert(run.length == 1 && run.child == kNone && !IsHeld(id) && run.list == kNoList);
@@ -244,6 +251,8 @@ void PrefixIndex::PrefetchEviction(RunId id) const {
     }
   }
   __builtin_prefetch(&runs_[ups_[id]], 1);
+  if (run.left != kNone) Prefetch(run.left);
+  if (run.right != kNone) Prefetch(run.right);
   if (run.next == kNone) return;
   Prefetch(run.next);
   const Run& next = runs_[run.next];

@@ -126,6 +126,8 @@ class PrefixIndex {
   TokenSlot LiftRun(RunId run);
   // From now on nobody finds the run or what will be added below it.
   void Detach(RunId run);
+  // Takes the last entries away, so many, all of them hidden; at least one stays.
+  void PopHidden(RunId run, std::uint32_t count);
 
   // A run that ends after the first `count` entries of `run`: `run` itself, or a new run above it.
   RunId EndAfter(RunId run, std::uint32_t count);

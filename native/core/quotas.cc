@@ -202,7 +202,8 @@ bool Manager::State::TakeOwn(std::uint32_t slot, PartitionId whom, BlockId& bloc
     return quotas.owner(ClaimSet(number)[0]) == whom;
   });
   if (own == spare.end()) {
-    if (!AdoptClaim(slot, whom, Reach::kOwn) && !ClaimDevice(slot, whom, Reach::kOwn)) return false;
+    if (!AdoptClaim(slot, whom, Reach::kOwn) && !ClaimDevice(slot, whom, Reach::kOwn, 1))
+      return false;
     own = spare.end() - 1;
   }
   block = UseClaim(*own, 0, whom);

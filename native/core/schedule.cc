@@ -55,6 +55,7 @@ void Manager::State::ResetStep(std::uint32_t slot) {
   step.arrivals.clear();
   step.offload_sources.clear();
   for (auto& spare : spare_claims) spare.clear();
+  if (claim_front == claim_back) claim_front = claim_back = 0;  // where the ring is in the caches
 }
 
 Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
@@ -227,20 +228,32 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
 
 // --- Where the tokens go ---
 
-bool Manager::State::AddSet(std::uint32_t slot, StepEntry& entry, std::uint32_t cell) {
+// Takes block sets for so many cells of the entry's row. Where there are quotas, each set is a
+// question of its own.
+bool Manager::State::AddSets(std::uint32_t slot, StepEntry& entry, std::uint32_t cell,
+                             std::uint32_t count) {
+  const PartitionId whom = PartitionOf(sequences[entry.sequence].run);
+  const bool is_limited = quotas.any();
+  if (!is_limited && !EnsureSets(slot, whom, 0, count)) return false;
+  std::vector<BlockId>& sets = steps[slot].sets;
+  if (entry.sets == 0) entry.first_set = static_cast<std::uint32_t>(sets.size() / groups);
+  MarkDirty(entry.sequence, cell, cell + count);
   BlockId set[kMaxGroups];
-  if (!TakeSet(slot, PartitionOf(sequences[entry.sequence].run), set)) return false;
-  Step& step = steps[slot];
-  step.sets.insert(step.sets.end(), set, set + groups);
-  if (entry.sets++ == 0)
-    entry.first_set = static_cast<std::uint32_t>(step.sets.size() / groups - 1);
-  SetCell(entry.sequence, cell, set);
+  for (const std::uint32_t end = cell + count; cell < end; ++cell) {
+    if (is_limited && !TakeSet(slot, whom, set)) return false;
+    for (std::uint32_t group = 0; group < groups; ++group) {
+      if (!is_limited) set[group] = TakeBlock(group, whom);
+      Row(entry.sequence, group)[cell] = set[group] & ~kFromClaim;
+      sets.push_back(set[group]);
+    }
+    entry.sets++;
+  }
   return true;
 }
 
 bool Manager::State::PlanCopy(std::uint32_t slot, StepEntry& entry, std::uint32_t cell,
                               const BlockId* source, std::uint32_t used) {
-  if (!AddSet(slot, entry, cell)) return false;
+  if (!AddSets(slot, entry, cell, 1)) return false;
   entry.flags |= kEntryCopied;
   if (used == 0) return true;
   Step& step = steps[slot];
@@ -358,9 +371,8 @@ bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint3
   }
   std::uint32_t cell = (position + bs - 1) / bs;
   if (entry.sets > 0 && position % bs == 0) cell++;  // a copy of no token took this cell
-  for (; cell * bs < end; ++cell) {
-    if (!AddSet(slot, entry, cell)) return false;
-  }
+  const std::uint32_t cells = (end + bs - 1) / bs;
+  if (cell < cells && !AddSets(slot, entry, cell, cells - cell)) return false;
   sequence.writable = end > sequence.blocks * bs || sequence.diverged;
   sequence.planned = end;
   WriteSlots(slot, entry, position);

@@ -381,7 +381,7 @@ class Validator {
   }
 
   void CheckClaim(std::uint64_t number) {
-    const std::size_t at = number % s_.claims.size();
+    const std::size_t at = s_.ClaimPlace(number);
     const Claim& claim = s_.claims[at];
     digest_.Add(claim.step);
     for (std::uint32_t group = 0; group < s_.groups; ++group) {
