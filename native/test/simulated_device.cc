@@ -60,13 +60,6 @@ Value Chain(Value before, Token token) {
   return Mix(before * 31 + token + 0x9E3779B97F4A7C15ull);
 }
 
-const Key* KeyAt(const KeyList& keys, std::size_t position) {
-  for (const Key& key : keys) {
-    if (position >= key.from && position < key.to) return &key;
-  }
-  return nullptr;
-}
-
 Value Chain(Value before, Token token, const KeyList& keys, std::size_t position) {
   Value value = Chain(before, token);
   const Key* key = KeyAt(keys, position);
@@ -94,12 +87,6 @@ TokenList Head(const TokenList& tokens, std::size_t count) {
 
 TokenList Tail(const TokenList& tokens, std::size_t from) {
   return {tokens.begin() + static_cast<std::ptrdiff_t>(from), tokens.end()};
-}
-
-std::vector<KeyRange> Ranges(const KeyList& keys) {
-  std::vector<KeyRange> ranges;
-  for (const Key& key : keys) ranges.push_back({key.from, key.to, key.bytes});
-  return ranges;
 }
 
 SimulatedDevice::SimulatedDevice(const Config& config)
@@ -462,54 +449,6 @@ Manager::LookupResult SimulatedDevice::Lookup(const TokenList& tokens, std::stri
   }
   CHECK(is_computing);
   return hit;
-}
-
-// --- Events ---
-
-const EventMirror& SimulatedDevice::Events() {
-  mirror_.Follow(*manager_);
-  return mirror_;
-}
-
-// Now and then, and seldom to the last.
-void SimulatedDevice::FollowEvents() {
-  if (!follows_events_) return;
-  switch (++coin_ % 16) {
-    case 3:
-      return mirror_.Follow(*manager_);
-    case 7:
-    case 11:
-      return mirror_.Follow(*manager_, false);
-    case 13:
-      mirror_.Follow(*manager_);
-      mirror_.Compare(*manager_);
-      return;
-    default:
-      return;
-  }
-}
-
-// What is found was told; and what was told is found, but for what open steps were promised.
-void SimulatedDevice::CheckKnown(const TokenList& tokens, std::string_view name_space,
-                                 const KeyList& keys, std::size_t found) {
-  std::vector<ToldBlock> path;
-  const std::uint32_t size = config_.block_size;
-  for (std::size_t end = size; end <= tokens.size(); end += size) {
-    ToldBlock block;
-    block.tokens = Head(Tail(tokens, end - size), size);
-    for (std::uint32_t i = 0; i < size; ++i) {
-      const Key* key = KeyAt(keys, end - size + i);
-      if (key == nullptr) continue;
-      const bool goes_on =
-          !block.keys.empty() && block.keys.back().to == i && block.keys.back().key == key->bytes;
-      if (!goes_on) block.keys.push_back({i, i, key->bytes});
-      block.keys.back().to = i + 1;
-    }
-    path.push_back(std::move(block));
-  }
-  const std::size_t known = Events().Known(name_space, path);
-  CHECK(known >= found / size);
-  if (OpenSteps().empty()) CHECK(found >= std::min(known * size, tokens.size() - 1));
 }
 
 }  // namespace test

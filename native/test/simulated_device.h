@@ -48,6 +48,8 @@ struct Key {
 using KeyList = std::vector<Key>;
 // As the core takes them, for as long as `keys` is there.
 std::vector<KeyRange> Ranges(const KeyList& keys);
+// The one at a position, or null.
+const Key* KeyAt(const KeyList& keys, std::size_t position);
 
 // What a slot holds that was never written since its block was taken: the bits of a NaN.
 inline constexpr Value kPoison = 0x7FF8DEADDEADDEADull;
