@@ -31,10 +31,9 @@ struct StepEntry {
   std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
+  std::uint64_t old_stamp = kNoStamp;  // of the run of one block that it took over
   // Of the indexed block at its end, which was taken out of the index to be written in place.
   TokenSlot lifted = kNone;
-  std::uint64_t old_stamp = kNoStamp;            // of the run of one block that it took over
-  std::uint8_t old_priority = kDefaultPriority;  // and of what was asked for it
   std::uint32_t old_life = 0;
   std::uint32_t old_length = 0;
   std::uint32_t old_planned = 0;
@@ -42,6 +41,7 @@ struct StepEntry {
   std::uint32_t old_cached = 0;
   std::uint32_t update_begin = kNone;  // the cells that the step tells as changed
   std::uint32_t update_end = 0;
+  std::uint8_t old_priority = kDefaultPriority;
   std::uint8_t flags = 0;
   bool old_writable = false;
   bool old_diverged = false;
