@@ -7,7 +7,8 @@ import { checkNamespace, readInteger, readOptions } from './validate.js';
 export interface TierQuota {
   /**
    * Up to so many, the namespace's cached blocks are not evicted for the sake of others (but for a full
-   * prefix index, `INDEX_FULL`, where nothing else helps). They are kept, not set aside: what it does not
+   * prefix index, `INDEX_FULL`, where nothing else helps, and for host blocks whose prefix has to leave the
+   * device while the host has no room for it). They are kept, not set aside: what it does not
    * use, others may. Default 0. All namespaces together can keep no more than the tier has.
    */
   readonly min?: number;

@@ -8,7 +8,8 @@
 // *leaving*.
 //
 // Invariant: a partition that occupies its max, or more, takes no block but its own; what is not
-// leaving is at least its min, or all that it has.
+// leaving is at least its min, or all that it has. (Blocks on the host hang on those before them:
+// where one on the device goes and the host has no room for it, they go with it, whatever the min.)
 #pragma once
 
 #include <algorithm>

@@ -36,7 +36,9 @@ void QuotaWatch::Check(const Manager& manager, const std::optional<std::set<std:
     if (before == before_.end()) continue;  // its quota has just come
     const bool is_acting = !acting || acting->contains(name);
     CheckTier(quota.device, before->second.device, now.device, is_acting);
-    CheckTier(quota.host, before->second.host, now.host, is_acting);
+    // What stood on the host below a device block that went has gone with it.
+    const bool lost_prefix = now.device.used < before->second.device.used;
+    CheckTier(quota.host, before->second.host, now.host, is_acting || lost_prefix);
   }
   before_ = std::move(usages);
 }
