@@ -1,6 +1,7 @@
 // Extra keys: what blocks share when ranges of their positions stand under keys, and that keys go
 // with the last who needs them. Blocks have 16 tokens.
 
+#include "allocations.h"
 #include "simulated_device.h"
 #include "test.h"
 #include "test_config.h"
@@ -284,6 +285,33 @@ TEST("numbers of keys are used again, a thousand at a time") {
   device.Open(Text(1, 8), "", kCat);
   CHECK_EQ(KnownKeys(device), 1);
   device.CloseAll();
+}
+
+TEST("a sequence under keys allocates nothing while it grows") {
+  Config config = Pool(64);
+  config.max_sequence_tokens = 1024;
+  config.events = true;
+  const SharedLayout layout = SharedLayout::For(config);
+  std::vector<std::uint32_t> words(layout.words, 0);
+  Manager manager(config, words.data());
+  const KeyList keys = {{3, 20, "cat"}, {20, 70, "dog"}, {75, kNone, "adapter"}};
+  const auto chat = manager.Open(Text(1, 1), "", Ranges(keys));
+  std::uint64_t before = 0;
+  for (std::uint32_t position = 0; position < 1024; ++position) {
+    if (position == 2) before = Allocations();  // what is made once was made by the first steps
+    std::uint32_t* entry = &words[layout.batch_entries];
+    entry[0] = chat.handle.slot;
+    entry[1] = chat.handle.generation;
+    entry[2] = chat.handle.nonce;
+    entry[3] = 1;
+    words[layout.batch_tokens] = position;
+    const auto scheduled = manager.Schedule(1);
+    CHECK_EQ(scheduled.status, Status::kOk);
+    CHECK_EQ(manager.Commit(scheduled.step, {}), Status::kOk);
+  }
+  CHECK_EQ(Allocations(), before);
+  const auto hit = manager.Lookup(Join(Text(0, 1024), Text(2, 1)), "", Ranges(keys));
+  CHECK_EQ(hit.device_tokens, 1024);
 }
 
 TEST(
