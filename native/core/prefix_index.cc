@@ -240,27 +240,31 @@ void PrefixIndex::SetHidden(RunId id, std::uint32_t hidden) {
   CountVisible(id, visible);
 }
 
-// Each run's turn comes three times: its record is loaded, then what the record names, then what
-// that names.
+// Each run's turn comes three times, some runs apart: its record is loaded, then what the record
+// names, then what that names.
 void PrefixIndex::PrefetchEviction(RunId id) const {
+  constexpr int kApart = 2;
   const Run& run = runs_[id];
   for (std::uint32_t entry = 0; entry < run.length; ++entry) {
-    __builtin_prefetch(TokensOf(id, entry), 1);
     for (std::uint32_t group = 0; group < groups_; ++group) {
       pools_[group].Prefetch(block(id, entry, group));
     }
   }
   __builtin_prefetch(&runs_[ups_[id]], 1);
-  if (run.left != kNone) Prefetch(run.left);
-  if (run.right != kNone) Prefetch(run.right);
-  if (run.next == kNone) return;
-  Prefetch(run.next);
-  const Run& next = runs_[run.next];
-  __builtin_prefetch(&ups_[run.next]);
-  __builtin_prefetch(&runs_[next.parent], 1);
-  if (next.next == kNone) return;
-  __builtin_prefetch(&runs_[next.next], 1);
-  __builtin_prefetch(&uses_[next.next]);
+  if (run.left != kNone && run.right != kNone) {  // they will be joined
+    Prefetch(run.left);
+    Prefetch(run.right);
+  }
+  RunId ahead = id;
+  for (int i = 0; i < kApart && ahead != kNone; ++i) ahead = runs_[ahead].next;
+  if (ahead == kNone) return;
+  Prefetch(ahead);
+  __builtin_prefetch(&ups_[ahead]);
+  __builtin_prefetch(&runs_[runs_[ahead].parent], 1);
+  for (int i = 0; i < kApart && ahead != kNone; ++i) ahead = runs_[ahead].next;
+  if (ahead == kNone) return;
+  __builtin_prefetch(&runs_[ahead], 1);
+  __builtin_prefetch(&uses_[ahead]);
 }
 
 // --- Splitting and merging ---

@@ -5,12 +5,14 @@ namespace pagedkv {
 TokenSlot TokenSlots::Add(Content content) {
   assert(free_count_ > 0);
   free_count_--;
-  std::uint32_t number = free_;
-  if (number == kNone) {
-    number = fresh_++;
+  std::uint32_t number = fresh_;
+  if (freed_count_ == 0) {
+    fresh_++;
   } else {
-    free_ = tokens_[std::size_t{number} * block_size_];
-    if (free_ != kNone) __builtin_prefetch(&tokens_[std::size_t{free_} * block_size_]);
+    number = freed_[--freed_count_];
+    if (freed_count_ >= kAhead) {
+      __builtin_prefetch(&tokens_[std::size_t{freed_[freed_count_ - kAhead]} * block_size_], 1);
+    }
   }
   std::memcpy(&tokens_[std::size_t{number} * block_size_], content.tokens,
               block_size_ * sizeof(Token));
@@ -26,8 +28,7 @@ void TokenSlots::Remove(TokenSlot slot) {
     keys_.Release(extras_[number]);
     extras_[number] = kNoExtra;
   }
-  tokens_[std::size_t{number} * block_size_] = free_;
-  free_ = number;
+  freed_[freed_count_++] = number;
   free_count_++;
 }
 

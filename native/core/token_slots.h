@@ -41,10 +41,11 @@ class TokenSlots {
         keys_(keys),
         tokens_(Zeroed<Token>(std::size_t{slots} * block_size)),
         extras_(Zeroed<Extra>(slots)),
+        freed_(Zeroed<std::uint32_t>(slots)),
         free_count_(slots) {}
 
   static std::uint64_t BytesPerSlot(std::uint32_t block_size) {
-    return block_size * sizeof(Token) + sizeof(Extra);
+    return block_size * sizeof(Token) + sizeof(Extra) + sizeof(std::uint32_t);
   }
 
   std::uint32_t capacity() const { return capacity_; }
@@ -106,6 +107,7 @@ class TokenSlots {
 
  private:
   static constexpr TokenSlot kHasExtra = 1u << 31;
+  static constexpr std::uint32_t kAhead = 8;  // slots that are loaded before they are written
 
   static void Count() {
 #ifdef PAGEDKV_INSTRUMENTS
@@ -124,8 +126,10 @@ class TokenSlots {
   ExtraKeys& keys_;
   ZeroedArray<Token> tokens_;
   ZeroedArray<Extra> extras_;  // 0 but for those in use that have one
-  std::uint32_t free_ = kNone;
-  std::uint32_t fresh_ = 0;
+  // A stack, apart from what was freed: the tokens there are touched again only to be written.
+  ZeroedArray<std::uint32_t> freed_;
+  std::uint32_t freed_count_ = 0;
+  std::uint32_t fresh_ = 0;  // from here on, no slot was ever used
   std::uint32_t free_count_;
 };
 
