@@ -62,6 +62,17 @@ bool SimulatedDevice::DependsOn(StepId later, const std::vector<StepId>& ended,
     for (const auto& block : steps_[older].shared) {
       if (steps_[later].used.contains(block)) return true;
     }
+    // It may append in a block that one of these was to leave to it, with no token of its own to
+    // copy.
+    for (const StepEntry& entry : steps_[later].entries) {
+      for (const StepEntry& other : steps_[older].entries) {
+        const bool left_nothing = other.base % config_.block_size == 0;
+        const auto name_of = [&](const StepEntry& of) {
+          return sequences_[of.given.sequence].name_space;
+        };
+        if (left_nothing && name_of(entry) == name_of(other)) return true;
+      }
+    }
     if (steps_[older].onboarded.empty()) continue;
     // It may have waited for a block that it then left without a trace, for lack of tokens to copy.
     for (const StepEntry& entry : steps_[later].entries) {
