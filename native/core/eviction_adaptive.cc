@@ -19,8 +19,8 @@
 namespace pagedkv {
 namespace {
 
-// By gap: 0 not known, 1 to 3 short to long. And as many again for turns of which the caller has
-// told that they return later than most.
+// By gap: 0 not known, 1 to 3 short to long, an octave about the median being neither. And as many
+// again for turns of which the caller has told that they return later than most.
 constexpr std::uint8_t kGapClasses = 4;
 static_assert(2 * kGapClasses <= ReuseModel::kClasses && 2 * kGapClasses <= kQueues);
 constexpr std::uint32_t kTurnsBetweenLearning = 32;
@@ -48,6 +48,7 @@ class Adaptive final : public EvictionPolicy {
     turn_ = turn;
     late_ = IsLate(reuse) ? kGapClasses : 0;
     class_ = static_cast<std::uint8_t>(ClassOf(turn.gap) + late_);
+    reused_ = Reuse({});
     // Several samples of one prompt are one turn: the last.
     if (const TurnNumber same = turns_.Find(mark); same != kNoTurn) turns_.At(same).waits = false;
     number_ = turns_.Add({.time = now_,
@@ -67,10 +68,9 @@ class Adaptive final : public EvictionPolicy {
     } else if (end > turn_.hit_blocks) {
       use.gap = turn_.gap;
     } else {
-      const std::uint8_t pause = PauseOf(now_ - use.last_use);
-      const std::uint8_t gap = Mean(pause, use.gap);
-      use.gap = pause;
-      queue = static_cast<std::uint8_t>(ClassOf(gap) + late_);
+      if (use.last_use != reused_.last_use || use.gap != reused_.gap) reused_ = Reuse(use);
+      use.gap = reused_.pause;
+      queue = reused_.queue;
     }
     use.last_use = now_;
     use.turn = number_;
@@ -93,6 +93,19 @@ class Adaptive final : public EvictionPolicy {
 
  private:
   using Ended = TurnMemory::Ended;
+  // What a run that was found is used again for: most runs of a turn were last used alike.
+  struct Reused {
+    std::uint32_t last_use;
+    std::uint8_t gap;
+    std::uint8_t pause;
+    std::uint8_t queue;
+  };
+
+  Reused Reuse(const RunUse& use) const {
+    const std::uint8_t pause = PauseOf(now_ - use.last_use);
+    const std::uint8_t queue = ClassOf(Mean(pause, use.gap));
+    return {use.last_use, use.gap, pause, static_cast<std::uint8_t>(queue + late_)};
+  }
 
   static std::uint8_t PauseOf(std::uint32_t ms) { return std::max<std::uint8_t>(Octaves(ms), 1); }
   static std::uint8_t Mean(std::uint8_t pause, std::uint8_t before) {
@@ -117,9 +130,8 @@ class Adaptive final : public EvictionPolicy {
 
   std::uint8_t ClassOf(std::uint8_t gap) const {
     if (gap == 0) return 0;
-    const long octaves = std::lround((gap - median_) / kPerOctave);
-    return static_cast<std::uint8_t>(
-        std::clamp(octaves + kGapClasses / 2, 1L, static_cast<long>(kGapClasses - 1)));
+    if (gap <= median_ - kPerOctave / 2) return 1;
+    return gap < median_ + kPerOctave / 2 ? 2 : 3;
   }
 
   // After more than twice the usual pause, or never.
@@ -132,19 +144,33 @@ class Adaptive final : public EvictionPolicy {
     return model_.Index(candidate.queue, age);
   }
 
-  // Turns that wait grow older: each passes every age once.
+  // Turns that wait grow older: each passes every age once, the first as soon as it waits. Later
+  // ages are looked at again once anyone can have come of one.
   void ComeOfAge() {
-    for (std::uint32_t age = 0; age < ReuseModel::kAges; ++age) {
-      TurnNumber& next = next_of_age_[age];
-      // Beyond the newest only once the numbers have wrapped.
-      const bool is_known = turns_.oldest() <= next && next <= turns_.newest() + 1;
-      if (!is_known) next = turns_.oldest();
-      for (; next <= turns_.newest(); ++next) {
-        const Ended& ended = turns_.At(next);
-        if (now_ - ended.time < ReuseModel::Begin(age)) break;
-        if (ended.waits) model_.Waits(ended.turn_class, age);
-      }
+    Pass(0);
+    if (now_ - looked_at_ < wait_ms_) return;
+    looked_at_ = now_;
+    wait_ms_ = kNone;
+    for (std::uint32_t age = 1; age < ReuseModel::kAges; ++age) {
+      const std::uint32_t waited_ms = Pass(age);
+      const auto begin_ms = static_cast<std::uint32_t>(std::ceil(ReuseModel::Begin(age)));
+      wait_ms_ = std::min(wait_ms_, begin_ms - waited_ms);
     }
+  }
+
+  // Returns for how long the next one to come of an age has waited.
+  std::uint32_t Pass(std::uint32_t age) {
+    TurnNumber& next = next_of_age_[age];
+    // Beyond the newest only once the numbers have wrapped.
+    const bool is_known = turns_.oldest() <= next && next <= turns_.newest() + 1;
+    if (!is_known) next = turns_.oldest();
+    for (; next <= turns_.newest(); ++next) {
+      const Ended& ended = turns_.At(next);
+      const std::uint32_t waited_ms = now_ - ended.time;
+      if (waited_ms < ReuseModel::Begin(age)) return waited_ms;
+      if (ended.waits) model_.Waits(ended.turn_class, age);
+    }
+    return 0;
   }
 
   static constexpr double kMedianStep = 0.25;  // of an eighth of an octave
@@ -152,9 +178,12 @@ class Adaptive final : public EvictionPolicy {
   ReuseModel model_;
   TurnMemory turns_;
   std::array<TurnNumber, ReuseModel::kAges> next_of_age_{};
-  double median_ = 0;  // of all gaps, in the scale of Octaves
-  Turn turn_;          // the one that is given back now
+  std::uint32_t looked_at_ = 0;  // when, in milliseconds
+  std::uint32_t wait_ms_ = 0;    // and for how long nothing can have changed then
+  double median_ = 0;            // of all gaps, in the scale of Octaves
+  Turn turn_;                    // the one that is given back now
   TurnNumber number_ = kNoTurn;
+  Reused reused_{};
   std::uint8_t class_ = 0;
   std::uint8_t late_ = 0;  // the offset of its classes
 };

@@ -1,7 +1,6 @@
 #include "reuse_model.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace pagedkv {
 namespace {
@@ -9,12 +8,9 @@ namespace {
 constexpr double kForget = 0.9998;   // for each turn: half is forgotten after 3,500
 constexpr double kPrior = 20;        // turns that all classes together weigh in each class
 constexpr double kMostWeight = 1e6;  // then all counts are scaled back
+constexpr double kNothing = 1e-12;   // a share
 
 }  // namespace
-
-double ReuseModel::Begin(std::uint32_t age) {
-  return age == 0 ? 0 : std::ldexp(age % 2 == 0 ? 1.0 : 1.5, static_cast<int>(age / 2));
-}
 
 void ReuseModel::Forget() {
   weight_ /= kForget;
@@ -41,14 +37,31 @@ void ReuseModel::LearnClass(std::uint32_t turn_class) {
         (returns_[turn_class][age] + prior * all_share) / (waits_[turn_class][age] + prior);
     left[age + 1] = left[age] * (1 - std::min(share, 1.0));
   }
+  // What waiting until an age has cost, seen from age 0.
+  std::array<double, kAges + 1> cost{};
   for (std::uint32_t age = 0; age < kAges; ++age) {
-    double best = 0;
-    double cost = 0;
-    for (std::uint32_t until = age; until < kAges && left[age] > 1e-12; ++until) {
-      cost += (Begin(until + 1) - Begin(until)) * (left[until] + left[until + 1]) / 2;
-      best = std::max(best, (left[age] - left[until + 1]) / cost);
+    const double time = Begin(age + 1) - Begin(age);
+    cost[age + 1] = cost[age] + time * (left[age] + left[age + 1]) / 2;
+  }
+  std::uint32_t end = 0;  // nothing is left to return from here on
+  while (end < kAges && left[end] > kNothing) end++;
+  // The best end of a wait lies where the line from its begin is steepest: at the next corner of
+  // the lower convex hull of the points that follow. The hull grows from the last point to the
+  // first.
+  std::array<std::uint32_t, kAges + 1> hull;
+  std::size_t corners = 0;
+  const auto share_per_cost = [&](std::uint32_t from, std::uint32_t to) {
+    return (left[from] - left[to]) / (cost[to] - cost[from]);
+  };
+  index_[turn_class].fill(0);
+  hull[corners++] = end;
+  for (std::uint32_t age = end; age-- > 0;) {
+    while (corners > 1 && share_per_cost(age, hull[corners - 1]) <=
+                              share_per_cost(hull[corners - 1], hull[corners - 2])) {
+      corners--;
     }
-    index_[turn_class][age] = static_cast<float>(best);
+    index_[turn_class][age] = static_cast<float>(share_per_cost(age, hull[corners - 1]));
+    hull[corners++] = age;
   }
 }
 
