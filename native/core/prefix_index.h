@@ -228,9 +228,15 @@ class PrefixIndex {
   void Replace(RunId old_child, RunId new_child);
   void Remove(RunId child);
   void Prefetch(RunId run) const;
+  void PrefetchPath(RunId run) const;
   RunId FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const;
   std::uint32_t TreapPriority(RunId run) const;
   void CountVisible(RunId run, std::uint32_t before);
+  void Park(RunId run);
+  ListId QueueOf(RunId run, const RunUse& use) const {
+    return RunLists::QueueList(IsHost(run) ? Tier::kHost : Tier::kDevice, use.level, use.queue);
+  }
+  const RunUse& Use(RunId run);
   bool CanMerge(RunId run, bool is_needed) const;
 
   const std::uint32_t block_size_;

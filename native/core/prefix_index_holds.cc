@@ -1,5 +1,6 @@
 // Who holds a run, and where it stands in the list of those that may be evicted.
 #include "prefix_index.h"
+#include "run_lists_paths.h"
 
 namespace pagedkv {
 
@@ -7,16 +8,29 @@ namespace pagedkv {
 
 void PrefixIndex::Acquire(RunId id, HoldKind kind) {
   runs_[id].holders++;
-  std::uint32_t Run::* const count = kind == HoldKind::kActive ? &Run::active : &Run::parked;
-  while (id != kNone) {
-    Run& run = runs_[id];
-    if ((run.*count)++ > 0) return;
-    if (run.list != kNoList && ListFor(id) != run.list) {
-      Unlist(id);  // from cached to parked, it becomes the most recently used
-      Enlist(id, Entrance::kMoved);
+  if (kind == HoldKind::kParked) {
+    Park(id);
+    return;
+  }
+  RunLists::Departures departures(lists_);
+  for (; id != kNone && runs_[id].active++ == 0; id = runs_[id].parent) {
+    const Run& run = runs_[id];
+    if (run.parent != kNone) __builtin_prefetch(&runs_[run.parent]);
+    if (run.list == kNoList) continue;
+    if ((run.flags & (kRunAside | kRunTimed)) == 0) {
+      departures.Leave(id);
+    } else {
+      departures.Settle();
+      Unlist(id);
     }
-    id = run.parent;
-    if (id != kNone) __builtin_prefetch(&runs_[id]);
+  }
+}
+
+void PrefixIndex::Park(RunId id) {
+  for (; id != kNone && runs_[id].parked++ == 0; id = runs_[id].parent) {
+    if (runs_[id].list == kNoList || ListFor(id) == runs_[id].list) continue;
+    Unlist(id);  // from cached to parked, it becomes the most recently used
+    Enlist(id, Entrance::kMoved);
   }
 }
 
@@ -24,19 +38,30 @@ void PrefixIndex::Release(RunId id, HoldKind kind) {
   const RunId end = id;
   runs_[id].holders--;
   std::uint32_t Run::* const count = kind == HoldKind::kActive ? &Run::active : &Run::parked;
+  RunLists::Arrivals arrivals(lists_);
   while (id != kNone) {
     Run& run = runs_[id];
     assert(run.*count > 0);
     const bool last = --(run.*count) == 0;
-    if (IsHeld(id) && run.list == kNoList) run.stamp = kUsedSince;
+    const bool is_held = run.active + run.parked > 0;
+    if (is_held && run.list == kNoList) run.stamp = kUsedSince;
     if (!last) break;
     if (run.parent != kNone) {
       __builtin_prefetch(&runs_[run.parent]);
-      if (run.list != kNoList) Unlist(id);
-      Enlist(id, Entrance::kUsed);
+      constexpr std::uint8_t kUnusual = kRunLeaving | kRunTimed;
+      const bool is_usual =
+          !is_held && run.hidden == 0 && run.list == kNoList && (run.flags & kUnusual) == 0;
+      if (is_usual) {
+        arrivals.Join(id, QueueOf(id, Use(id)));
+      } else {
+        arrivals.Settle();
+        if (run.list != kNoList) Unlist(id);
+        Enlist(id, Entrance::kUsed);
+      }
     }
     id = run.parent;
   }
+  arrivals.Settle();
   TryMerge(end);
 }
 
@@ -70,16 +95,21 @@ ListId PrefixIndex::ListFor(RunId id) const {
   const Run& run = runs_[id];
   if (run.active > 0 || run.hidden == run.length || run.parent == kNone) return kNoList;
   if ((run.flags & kRunLeaving) != 0) return kNoList;
-  const bool host = (run.flags & kRunHost) != 0;
-  if (run.parked > 0) return host ? kNoList : kParkedList;
-  return RunLists::QueueList(host ? Tier::kHost : Tier::kDevice, uses_[id].level, uses_[id].queue);
+  if (run.parked > 0) return IsHost(id) ? kNoList : kParkedList;
+  return QueueOf(id, uses_[id]);
+}
+
+// The policy finds the queue of a run that was used.
+const RunUse& PrefixIndex::Use(RunId id) {
+  RunUse& use = uses_[id];
+  use.level = LevelOf(use.priority);
+  use.queue = policy_->Place(use, blocks_above_end(id));
+  return use;
 }
 
 void PrefixIndex::Enlist(RunId id, Entrance entrance) {
   if (entrance == Entrance::kUsed && !IsHeld(id)) {
-    RunUse& use = uses_[id];
-    use.level = LevelOf(use.priority);
-    use.queue = policy_->Place(use, blocks_above_end(id));
+    Use(id);
     if ((runs_[id].flags & kRunTimed) != 0) expiry_.set_time(id, now_ + expiry_.life(id));
   }
   const ListId list = ListFor(id);

@@ -60,20 +60,24 @@ void RunLists::Join(RunId id, ListId list, Entrance entrance) {
   Run& run = runs_[id];
   assert(run.list == kNoList && list != kNoList);
   run.list = list;
-  Lists& lists = ListsOf(run);
   if (entrance == Entrance::kRestored) {
+    Lists& lists = ListsOf(run);
     lists.chosen[0] = lists.chosen[1] = kNone;  // it may come before who was chosen
     Link(id, PlaceByStamp(id));
   } else {
     clock_ += kRunBlocks;
     run.stamp = clock_;
-    Link(id, lists.of[list].tail);
-    if (turn_begins_ && uses_[id].turn != 0 && entrance == Entrance::kUsed && IsQueue(list)) {
-      lists.recent[lists.next_recent++ % kRecentTurns] = id;
-      turn_begins_ = false;
-    }
+    Link(id, ListsOf(run).of[list].tail);
+    if (turn_begins_ && entrance == Entrance::kUsed && IsQueue(list)) BeginTurnAt(id);
   }
   CountBlocks(run, VisibleOf(run));
+}
+
+void RunLists::BeginTurnAt(RunId end) {
+  if (uses_[end].turn == 0) return;
+  Lists& lists = ListsOf(runs_[end]);
+  lists.recent[lists.next_recent++ % kRecentTurns] = end;
+  turn_begins_ = false;
 }
 
 void RunLists::JoinBehind(RunId front_id, RunId id) {

@@ -45,13 +45,7 @@ class RunLists {
   // `front` takes its place behind `id`, of which it was split off.
   void JoinBehind(RunId front, RunId id);
   // The visible entries of a listed run have changed by so many.
-  void CountBlocks(const Run& run, std::int32_t change) {
-    blocks_[run.list] += static_cast<std::uint32_t>(change);
-    if (run.list >= kFirstQueue) {
-      ListsOf(run).cached[(run.list - kFirstQueue) / kQueuesPerTier] +=
-          static_cast<std::uint32_t>(change);
-    }
-  }
+  void CountBlocks(const Run& run, std::int32_t change) { Count(ListsOf(run), run.list, change); }
   // Its last visible child in its tier is gone.
   void BecameLeaf(RunId id) {
     if ((runs_[id].flags & kRunAside) != 0) BringBack(id);
@@ -93,6 +87,10 @@ class RunLists {
   }
   static bool IsQueue(ListId list) { return list >= kFirstQueue; }
 
+  // Runs of one path that join or leave together: see run_lists_paths.h.
+  class Arrivals;
+  class Departures;
+
  private:
   struct List {
     RunId head = kNone;
@@ -114,7 +112,13 @@ class RunLists {
   PartitionId ListedUnder(const Run& run) const {
     return is_divided_ && IsQueue(run.list) ? partitions_[&run - runs_] : PartitionId{0};
   }
+  void Count(Lists& lists, ListId list, std::int32_t change) {
+    blocks_[list] += static_cast<std::uint32_t>(change);
+    if (!IsQueue(list)) return;
+    lists.cached[(list - kFirstQueue) / kQueuesPerTier] += static_cast<std::uint32_t>(change);
+  }
   Lists& ListsOf(const Run& run) { return is_divided_ ? lists_[ListedUnder(run)] : lists_[0]; }
+  void BeginTurnAt(RunId end);
   void Link(RunId id, RunId before);
   void Unlink(RunId id);
   void SetAside(RunId id);
