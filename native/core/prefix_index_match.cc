@@ -22,6 +22,15 @@ void PrefixIndex::Prefetch(RunId id) const {
   for (std::uint32_t lane = 0; lane < lane_count_; ++lane) __builtin_prefetch(Lane(id, lane));
 }
 
+// A run is likely to be compared next, and its child then.
+void PrefixIndex::PrefetchPath(RunId id) const {
+  const TokenSlot* slots = Lane(id, 0);
+  for (std::uint32_t entry = 0; entry < kRunBlocks; ++entry) {
+    __builtin_prefetch(slots_.TokensOf(slots[entry]));
+  }
+  if (runs_[id].child != kNone) Prefetch(runs_[id].child);
+}
+
 // The child whose first block is `query`, of which the first `limit` offsets are known. Where there
 // is none, its neighbours share the longest part with it: notes the longer one.
 RunId PrefixIndex::FindBelow(RunId parent, Content query, std::uint32_t limit, Match& match) const {
@@ -78,9 +87,7 @@ PrefixIndex::Match PrefixIndex::Find(RunId from, Tokens head, Tokens tail,
 
     const Run& run = runs_[exact];
     const std::uint32_t visible = Visible(exact);
-    if (run.child != kNone) Prefetch(run.child);
-    for (std::uint32_t entry = 1; entry < visible; ++entry)
-      __builtin_prefetch(TokensOf(exact, entry));
+    if (run.child != kNone) PrefetchPath(run.child);
     match.run = exact;
     match.part = 0;
     match.part_run = kNone;

@@ -72,9 +72,8 @@ class TokenSlots {
   bool Same(Content block, TokenSlot other) const {
     Count();
     const Token* known = TokensOf(other);
-    const bool same_tokens =
-        block_size_ == 16 ? std::memcmp(block.tokens, known, 16 * sizeof(Token)) == 0
-                          : std::memcmp(block.tokens, known, block_size_ * sizeof(Token)) == 0;
+    const bool same_tokens = block_size_ == 16 ? SameTokens<16>(block.tokens, known, 16)
+                                               : SameTokens<0>(block.tokens, known, block_size_);
     return same_tokens && block.extra == ExtraOf(other);
   }
   // How many of `count` blocks that stand end to end at `tokens`, the first of which is a
@@ -115,6 +114,23 @@ class TokenSlots {
 #endif
   }
 
+  // `kSize` is the size where that is known beforehand, and 0 elsewhere. Compilers compare a known
+  // size eight bytes at a time: this takes sixteen, in half the time.
+  template <std::size_t kSize>
+  static bool SameTokens(const Token* a, const Token* b, std::size_t size) {
+    using Words = std::uint64_t __attribute__((vector_size(16)));
+    static_assert(kSize * sizeof(Token) % sizeof(Words) == 0);
+    if (kSize == 0) return std::memcmp(a, b, size * sizeof(Token)) == 0;
+    Words differences{};
+    for (std::size_t at = 0; at < kSize * sizeof(Token); at += sizeof(Words)) {
+      Words x;
+      Words y;
+      std::memcpy(&x, reinterpret_cast<const char*>(a) + at, sizeof(Words));
+      std::memcpy(&y, reinterpret_cast<const char*>(b) + at, sizeof(Words));
+      differences |= x ^ y;
+    }
+    return (differences[0] | differences[1]) == 0;
+  }
   template <bool kHasExtras, std::uint32_t kBlockSize>
   std::uint32_t CountSameOf(const Token* tokens, ExtraCursor& extras, std::uint32_t block,
                             const TokenSlot* others, std::uint32_t count) const;
@@ -145,7 +161,7 @@ std::uint32_t TokenSlots::CountSameOf(const Token* tokens, ExtraCursor& extras, 
     Count();
     const TokenSlot other = others[same];
     const Token* known = &all[NumberOf(other) * size];
-    if (std::memcmp(tokens, known, size * sizeof(Token)) != 0) break;
+    if (!SameTokens<kBlockSize>(tokens, known, size)) break;
     if constexpr (kHasExtras) {
       if (extras.At(block + same) != ExtraOf(other)) break;
     } else if ((other & kHasExtra) != 0) {
