@@ -438,6 +438,13 @@ std::uint32_t Manager::State::HostRoom(PartitionId whom, std::uint32_t group) co
   return RoomFor(whom, Tier::kHost, free, 0);
 }
 
+std::uint32_t Manager::State::HostRoomOfSets(PartitionId whom) const {
+  std::uint32_t room = kNone;
+  for (std::uint32_t group = 0; group < groups; ++group)
+    room = std::min(room, HostRoom(whom, group));
+  return room;
+}
+
 void Manager::State::TakeHostNow(PartitionId whom, BlockId* set) {
   const auto make_room = [&](Reach reach) {
     DropLastEntry(VictimFor(whom, reach, Tier::kHost, kNone));

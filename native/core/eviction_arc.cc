@@ -42,7 +42,9 @@ class Arc final : public EvictionPolicy {
   void EndTurn() override { turn_ = {}; }
 
   std::uint8_t Place(RunUse& use, std::uint32_t end) override {
-    return use.gap != 0 || end <= turn_.known_blocks ? Again(use) : Once(use);
+    if (use.gap == 0 && end > turn_.known_blocks) return kOnce;
+    use.gap = 1;  // a run that was used again stays so
+    return kAgain;
   }
 
   RunId Choose(Tier, std::span<const Candidate> candidates) override {
@@ -62,16 +64,6 @@ class Arc final : public EvictionPolicy {
   }
 
  private:
-  // A run's first use leaves a mark, so that its next one is known as such.
-  std::uint8_t Once(RunUse& use) {
-    use.gap = 0;
-    return kOnce;
-  }
-  std::uint8_t Again(RunUse& use) {
-    use.gap = 1;
-    return kAgain;
-  }
-
   void Favour(std::uint8_t queue) {
     const std::uint32_t once = std::max(lost_once_.size(), 1u);
     const std::uint32_t again = std::max(lost_again_.size(), 1u);

@@ -30,7 +30,6 @@ class Expiry {
   void set_time(RunId run, Milliseconds time) { times_[run] = time; }
 
   bool Contains(RunId run) const { return places_[run] != 0; }
-  std::uint32_t size() const { return size_; }
 
   // By the time that was set. O(log runs), both.
   void Add(RunId run) {

@@ -4,6 +4,7 @@
 // Sets of four, by fingerprint: the oldest of a set gives way too, so that a few are lost early.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>

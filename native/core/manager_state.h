@@ -170,6 +170,7 @@ struct Manager::State {
   void DropLeaf(RunId run);
   bool EnsureRuns(std::uint32_t count);
   std::uint32_t HostRoom(PartitionId whom, std::uint32_t group) const;
+  std::uint32_t HostRoomOfSets(PartitionId whom) const;  // of blocks in every group
   void TakeHostNow(PartitionId whom, BlockId* set);
   void GiveSet(const BlockId* set);
   void GiveLater(std::uint32_t group, BlockId block);

@@ -3,7 +3,7 @@
 // - A list is ordered by stamp: by last use, and what is used together deepest first.
 // - Within a tier, what nobody holds waits in queues, kQueues for each level. The next victim comes
 //   from the lowest level that has any; among its queues the eviction policy chooses.
-// - Only a *leaf* is a victim: a run with no visible child in its tier. In a policy of one queue
+// - Only a *leaf* is a victim: a run with no visible child in its tier. Where there is one queue
 // the
 //   front always is, as a child stands before its parent. Elsewhere a child may wait in a queue
 //   that is worth more: its parent, once it reaches the front, is set *aside* (it keeps its list

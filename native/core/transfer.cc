@@ -123,9 +123,7 @@ Manager::PreemptResult Manager::State::Demote(Tokens tokens, std::string_view na
   const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
   if (match.tokens == 0) return {};
   Transfer transfer = NewTransfer();
-  std::uint32_t room = kNone;
-  for (std::uint32_t group = 0; group < groups; ++group)
-    room = std::min(room, HostRoom(PartitionOf(match.run), group));
+  std::uint32_t room = HostRoomOfSets(PartitionOf(match.run));
   path.clear();
   RunId run = index.EndAfter(match.run, match.count);
   for (; index.run(run).parent != kNone && !index.IsHeld(run); run = index.run(run).parent) {
@@ -185,9 +183,7 @@ void Manager::State::SweepParked(Transfer& transfer) {
     const std::uint32_t length = index.run(run).length;
     const std::size_t sets = transfer.device_sets.size() / groups + length;
     if (sets > row_cells) return;
-    std::uint32_t room = kNone;
-    for (std::uint32_t group = 0; group < groups; ++group)
-      room = std::min(room, HostRoom(PartitionOf(run), group));
+    const std::uint32_t room = HostRoomOfSets(PartitionOf(run));
     if (room < length && !quotas.any()) return;
     if (room < length || !CanMove(run, false)) {
       run = index.run(run).next;

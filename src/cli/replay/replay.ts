@@ -60,8 +60,8 @@ class ReplayRun {
   readonly #tokens: ChainTokens;
   readonly #manager: KvCacheManager;
   readonly #batch: Batch;
-  #time_ms = 0;
   readonly #pauses = new Pauses();
+  #time_ms = 0;
   #hitBlocks = 0;
   #hitTokens = 0;
 
@@ -97,7 +97,7 @@ class ReplayRun {
     this.#hitTokens += Math.min(found, inputTokens[request]!);
     this.#tokens.write(this.#requests, request, input, chain);
     this.#compute(sequence, found, chain * this.#blockSize);
-    this.#seePause(request);
+    if (this.#setup.hints) this.#seePause(request);
     endRequest(sequence, this.#hintOf(request));
   }
 
