@@ -243,7 +243,8 @@ export class KvCacheManager {
 
   /**
    * Tells when a prompt that is cached is expected to be used again, where that is known only after its
-   * sequence was closed. `'never'`: what leads nowhere else is evicted first. O(blocks of the prompt).
+   * sequence was closed. `'never'`: what leads nowhere else is evicted first. A number changes nothing yet:
+   * what was closed keeps its class until it is used again. O(blocks of the prompt).
    */
   expectReuse(tokens: TokenIds, reuse: Reuse, options?: PromptOptions): void {
     const core = KvCacheManager.#coreOf(this);

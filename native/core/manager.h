@@ -93,7 +93,7 @@ class Manager {
   // The same for what is cached of a prompt. Returns the tokens found: none under invalid keys.
   std::uint32_t RetainPrompt(Tokens tokens, std::string_view name_space, const Retention& retention,
                              KeyRanges keys = {});
-  // What is known of the next use of a prompt that is cached, as at Close. O(b).
+  // What is known of the next use of a prompt that is cached: only kReuseNever has an effect. O(b).
   void ExpectReuse(Tokens tokens, std::string_view name_space, std::uint32_t reuse,
                    KeyRanges keys = {});
   // Time passes, on a clock of the caller's that never goes back. O(log runs) for each run whose
