@@ -24,6 +24,12 @@ struct Manager::State {
 
   // --- Handles ---
   Status Check(SequenceHandle handle, SequenceId& id) const;
+  bool IsOpen(SequenceHandle handle) const {
+    if (handle.nonce != config.nonce || handle.slot >= sequences.size()) return false;
+    const Sequence& sequence = sequences[handle.slot];
+    return handle.generation == sequence.generation && sequence.state != SequenceState::kClosed &&
+           !sequence.closing;
+  }
   Status Check(StepHandle handle, std::uint32_t& slot) const;
   SequenceHandle HandleOf(SequenceId id) const {
     return {id, sequences[id].generation, config.nonce};
@@ -206,10 +212,16 @@ struct Manager::State {
   // --- Plans (schedule.cc) ---
   ScheduleResult Schedule(std::uint32_t count);
   ScheduleResult Prefetch(Tokens tokens, std::string_view name, KeyRanges ranges);
-  ScheduleResult Plan(std::uint32_t count);
-  Status CheckBatch(std::uint32_t count);
+  struct BatchTotals {
+    std::uint64_t tokens = 0;
+    std::uint32_t retentions = 0;  // ranges of its sequences
+  };
+  ScheduleResult Plan(std::uint32_t count, const BatchTotals& totals);
+  Status CheckBatch(std::uint32_t count, BatchTotals& totals);
   void ResetStep(std::uint32_t slot);
-  bool PlanInOwnTail(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
+  std::uint32_t PlanInOwnTails(std::uint32_t slot, std::uint32_t number, std::uint32_t count,
+                               std::uint32_t& token_offset);
+  bool IsAloneInTail(const Sequence& sequence) const;
   bool PlanEntry(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
   void Activate(StepEntry& entry);
   void MatchAgain(StepEntry& entry, Tokens tokens);

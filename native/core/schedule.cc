@@ -16,7 +16,7 @@ Status Manager::State::Check(StepHandle handle, std::uint32_t& slot) const {
   return Status::kOk;
 }
 
-Status Manager::State::CheckBatch(std::uint32_t count) {
+Status Manager::State::CheckBatch(std::uint32_t count, BatchTotals& totals) {
   if (count == 0) return Status::kEmptyBatch;
   if (count > config.max_batch_sequences) return Status::kBatchTooLarge;
   if (open_steps.size() == steps.size()) return Status::kTooManyOpenSteps;
@@ -24,12 +24,11 @@ Status Manager::State::CheckBatch(std::uint32_t count) {
     for (Sequence& sequence : sequences) sequence.batch_mark = 0;
     batch_mark = 1;
   }
-  std::uint64_t tokens = 0;
   const std::uint32_t* entry = shared + layout.batch_entries;
   for (std::uint32_t i = 0; i < count; ++i, entry += kBatchEntryWords) {
-    SequenceId id;
-    const Status status = Check(SequenceHandle{entry[0], entry[1], entry[2]}, id);
-    if (status != Status::kOk) return status;
+    const SequenceHandle handle{entry[0], entry[1], entry[2]};
+    SequenceId id = handle.slot;
+    if (!IsOpen(handle)) return Check(handle, id);
     Sequence& sequence = sequences[id];
     if (sequence.state == SequenceState::kDropped) return Status::kSequenceDropped;
     if (sequence.batch_mark == batch_mark) return Status::kDuplicateInBatch;
@@ -37,9 +36,10 @@ Status Manager::State::CheckBatch(std::uint32_t count) {
     const std::uint32_t more = entry[3] & ~kCountOnly;
     if (more == 0) return Status::kEmptyTokens;
     if (more > config.max_sequence_tokens - sequence.planned) return Status::kSequenceTooLong;
-    tokens += more;
+    totals.tokens += more;
+    totals.retentions += sequence.retentions;
   }
-  return tokens <= config.max_batch_tokens ? Status::kOk : Status::kBatchTooLarge;
+  return totals.tokens <= config.max_batch_tokens ? Status::kOk : Status::kBatchTooLarge;
 }
 
 void Manager::State::ResetStep(std::uint32_t slot) {
@@ -59,8 +59,9 @@ void Manager::State::ResetStep(std::uint32_t slot) {
 }
 
 Manager::ScheduleResult Manager::State::Schedule(std::uint32_t count) {
-  if (const Status status = CheckBatch(count); status != Status::kOk) return {status, {}, {}};
-  return Plan(count);
+  BatchTotals totals;
+  const Status status = CheckBatch(count, totals);
+  return status == Status::kOk ? Plan(count, totals) : ScheduleResult{status, {}, {}};
 }
 
 // The sequence that holds the prompt meanwhile closes with the step.
@@ -76,7 +77,7 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
   std::copy_n(entry, kBatchEntryWords, borrowed);
   entry[0] = id;
   entry[3] = 0;
-  const ScheduleResult result = Plan(1);
+  const ScheduleResult result = Plan(1, {});
   std::copy_n(borrowed, kBatchEntryWords, entry);
   if (result.status == Status::kOk) {
     sequences[id].closing = sequences[id].prefetches = true;
@@ -88,7 +89,7 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
 }
 
 // Requires a batch that was checked.
-Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
+Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTotals& totals) {
   std::uint32_t slot = 0;
   while (steps[slot].state != StepState::kFree) slot++;
   Step& step = steps[slot];
@@ -96,15 +97,8 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   plan_status = Status::kOutOfBlocks;
 
   // Committing must not fail for want of a run.
-  std::uint64_t tokens = 0;
-  std::uint32_t ranges = 0;
-  const std::uint32_t* entries = shared + layout.batch_entries;
-  for (std::uint32_t number = 0; number < count; ++number, entries += kBatchEntryWords) {
-    tokens += entries[3] & ~kCountOnly;
-    ranges += sequences[entries[0]].retentions;
-  }
-  const auto runs = 4 * count + 3 * ranges +
-                    static_cast<std::uint32_t>(tokens / config.block_size / kRunBlocks) + 8;
+  const auto runs = 4 * count + 3 * totals.retentions +
+                    static_cast<std::uint32_t>(totals.tokens / config.block_size / kRunBlocks) + 8;
   if (!EnsureRuns(runs)) return {Status::kIndexFull, {}, {}};
   step.state = StepState::kPlanned;
   step.reserved_runs = runs;
@@ -114,8 +108,10 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
   words[layout.step_cumulative] = 0;
   std::uint32_t token_offset = 0;
   for (std::uint32_t number = 0; number < count; ++number) {
+    number += PlanInOwnTails(slot, number, count, token_offset);
+    if (number == count) break;
     const std::uint32_t given = shared[layout.batch_entries + number * kBatchEntryWords + 3];
-    if (!PlanInOwnTail(slot, number, token_offset) && !PlanEntry(slot, number, token_offset)) {
+    if (!PlanEntry(slot, number, token_offset)) {
       UndoStep(slot, false);
       reserved_runs -= runs;
       step.state = StepState::kFree;
@@ -132,54 +128,70 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count) {
 }
 
 // What most sequences of most steps need: one more token, in a block that nobody else holds. It
-// allocates nothing, changes no cell and leaves nothing to undo but a length. False: plan it as any
-// other.
-bool Manager::State::PlanInOwnTail(std::uint32_t slot, std::uint32_t number,
-                                   std::uint32_t token_offset) {
+// allocates nothing, changes no cell and leaves nothing to undo but a length. Plans the entries
+// from `number` on, as long as they are such, and returns how many.
+std::uint32_t Manager::State::PlanInOwnTails(std::uint32_t slot, std::uint32_t number,
+                                             std::uint32_t count, std::uint32_t& token_offset) {
+  Step& step = steps[slot];
+  std::uint32_t* const words = StepWords(slot);
+  std::uint32_t* const rows = words + layout.step_rows;
+  std::uint32_t* const past = words + layout.step_past;
+  std::uint32_t* const skipped = words + layout.step_skipped;
+  std::uint32_t* const cumulative = words + layout.step_cumulative;
+  std::uint32_t* const slots = words + layout.step_slots;
+  const std::uint32_t* const ids = shared + layout.batch_tokens;
   const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
-  if ((given[3] & ~kCountOnly) != 1) return false;
-  Sequence& sequence = sequences[given[0]];
-  if (sequence.tail == kNone || !sequence.resident) return false;
+  const std::uint32_t first = number;
+  std::uint32_t query = cumulative[number];
+  for (; number < count; ++number, ++query, given += kBatchEntryWords) {
+    Sequence& sequence = sequences[given[0]];
+    const std::uint32_t position = sequence.planned;
+    const std::uint32_t used = position - sequence.blocks * config.block_size;
+    const bool is_one = (given[3] & ~kCountOnly) == 1;
+    if (!is_one || used >= config.block_size || !IsAloneInTail(sequence)) break;
+
+    StepEntry& entry = step.entries.emplace_back();
+    entry.sequence = given[0];
+    entry.begin = position;
+    entry.end = position + 1;
+    entry.token_offset = token_offset;
+    entry.old_length = sequence.length;
+    entry.old_planned = position;
+    entry.old_writable = sequence.writable;
+    entry.old_diverged = sequence.diverged;
+    entry.flags = kEntryInTail;
+    if ((given[3] & kCountOnly) == 0) {
+      entry.flags = kEntryInTail | kEntryKnown;
+      step.ids[token_offset] = ids[token_offset];
+      token_offset++;
+    } else {
+      step.missing_ids++;
+    }
+    step.depends_on |= sequence.steps;
+    sequence.planned = position + 1;
+    sequence.writable = true;
+    sequence.steps |= 1u << slot;
+
+    rows[number] = given[0];
+    past[number] = position;
+    skipped[number] = 0;
+    cumulative[number + 1] = query + 1;
+    const BlockId* set = TailSet(sequence.tail);
+    for (std::uint32_t group = 0; group < groups; ++group) {
+      slots[std::size_t{group} * config.max_batch_tokens + query] =
+          set[group] * config.block_size + used;
+    }
+  }
+  return number - first;
+}
+
+// Whether its next token falls into a block that nobody else holds, and its row is told as it
+// stands.
+bool Manager::State::IsAloneInTail(const Sequence& sequence) const {
+  if (sequence.tail == kNone || !sequence.resident || sequence.dirty_begin != kNone) return false;
   if (sequence.state != SequenceState::kActive) return false;
   const Tail& tail = tails[sequence.tail];
-  if (tail.holders != 1 || tail.leavers != 0 || tail.run != kNone) return false;
-  const std::uint32_t used = sequence.planned - sequence.blocks * config.block_size;
-  if (used >= config.block_size) return false;
-
-  Step& step = steps[slot];
-  StepEntry& entry = step.entries.emplace_back();
-  entry.sequence = given[0];
-  entry.begin = sequence.planned;
-  entry.end = sequence.planned + 1;
-  entry.token_offset = token_offset;
-  entry.flags = kEntryInTail;
-  entry.old_length = sequence.length;
-  entry.old_planned = sequence.planned;
-  entry.old_writable = sequence.writable;
-  entry.old_diverged = sequence.diverged;
-  if ((given[3] & kCountOnly) == 0) {
-    entry.flags |= kEntryKnown;
-    step.ids[token_offset] = shared[layout.batch_tokens + token_offset];
-  } else {
-    step.missing_ids++;
-  }
-  step.depends_on |= sequence.steps;
-  sequence.planned++;
-  sequence.writable = true;
-  sequence.steps |= 1u << slot;
-
-  std::uint32_t* words = StepWords(slot);
-  const std::uint32_t query = words[layout.step_cumulative + number];
-  words[layout.step_rows + number] = given[0];
-  words[layout.step_past + number] = entry.begin;
-  words[layout.step_skipped + number] = 0;
-  words[layout.step_cumulative + number + 1] = query + 1;
-  const BlockId* set = TailSet(sequence.tail);
-  std::uint32_t* out = words + layout.step_slots + query;
-  for (std::uint32_t group = 0; group < groups; ++group, out += config.max_batch_tokens) {
-    *out = set[group] * config.block_size + used;
-  }
-  return true;
+  return tail.holders == 1 && tail.leavers == 0 && tail.run == kNone;
 }
 
 bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
@@ -410,8 +422,9 @@ void Manager::State::TellStep(std::uint32_t slot) {
   std::uint32_t updates = 0;
   std::uint32_t number = 0;
   for (StepEntry& entry : step.entries) {
-    Sequence& sequence = sequences[entry.sequence];
     number++;
+    if ((entry.flags & kEntryInTail) != 0) continue;  // it has no change to tell
+    Sequence& sequence = sequences[entry.sequence];
     if (sequence.dirty_begin == kNone) continue;
     std::uint32_t* record = words + layout.step_updates + std::uint64_t{updates++} * 3;
     record[0] = entry.sequence;

@@ -19,7 +19,8 @@ namespace pagedkv {
 using SequenceId = std::uint32_t;
 using TailId = std::uint32_t;
 
-struct Sequence {
+// What every step asks for stands in the first cache line.
+struct alignas(64) Sequence {
   std::uint32_t generation = 0;
   SequenceState state = SequenceState::kClosed;
   std::uint32_t length = 0;   // committed tokens
@@ -27,22 +28,22 @@ struct Sequence {
   std::uint32_t blocks = 0;   // held through the index
   RunId run = kNone;
   TailId tail = kNone;
-  KeyListId keys = kNone;
-  std::uint32_t cached = 0;           // found in memory at open or resume
   std::uint32_t steps = 0;            // bit per open step that holds it
   std::uint32_t dirty_begin = kNone;  // cells of its row changed since they were last told
   std::uint32_t dirty_end = 0;
-  std::uint32_t batch_mark = 0;         // the schedule that saw it last
-  std::uint32_t reuse = kReuseUnknown;  // told at close
-  Turn turn;
+  std::uint32_t batch_mark = 0;  // the schedule that saw it last
+  KeyListId keys = kNone;
   std::uint8_t retentions = 0;  // ranges that something was asked for
   bool computed = false;        // a token was committed since open, fork or resume
   bool resident = false;        // every held block is on the device, and in the row
-  bool writable = false;        // the block at `planned` belongs to an open step of this sequence
+  bool writable = false;        // the block at `planned` is of an open step of this sequence
   bool diverged = false;        // an open step has left the held indexed block
-  bool truncated = false;       // it stands inside an indexed block that it has filled once
+  bool truncated = false;       // it stands inside an indexed block that it filled once
   bool closing = false;         // closes when its last open step ends
   bool prefetches = false;      // it holds what a step without tokens brings to the device
+  std::uint32_t cached = 0;     // found in memory at open or resume
+  std::uint32_t reuse = kReuseUnknown;  // told at close
+  Turn turn;
 };
 
 // A partly filled block and those who hold it: forks share it until one of them appends.
