@@ -28,6 +28,10 @@ export interface Case {
   readonly yardstick: string;
   /** A round does the operation this many times: figures are of one. Default 1. */
   readonly perRound?: number;
+  /** The name of a case that does all of this but for one thing: what that takes is the difference. */
+  readonly without?: string;
+  /** Bytes of memory without which it is left out. */
+  readonly bytes?: number;
   readonly prepare: () => Prepared;
 }
 

@@ -8,7 +8,7 @@
  * `memory` or `garbage`. A million steps that keep no memory are taken where that is done in 20 seconds, or
  * where they are asked for.
  */
-import { cpus } from 'node:os';
+import { cpus, freemem } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Case } from './case.js';
 import { cachedCases } from './cases/cached.js';
@@ -20,7 +20,7 @@ import { turnCases } from './cases/turns.js';
 import { measureGarbage, type Garbage } from './garbage.js';
 import { clockCost, measureCase, type Effort, type Result } from './measure.js';
 import { measureMemory, type Memory } from './memory.js';
-import { garbageLines, memoryLines, timesTable } from './report.js';
+import { differenceLines, garbageLines, memoryLines, timesTable } from './report.js';
 
 const CASES: readonly Case[] = [
   ...decodeCases,
@@ -62,20 +62,25 @@ const garbage: readonly Garbage[] = isAskedFor('garbage')
   : [];
 const clock = clockCost(effort);
 const results: Result[] = [];
+const leftOut: string[] = [];
 for (const each of CASES.filter(({ name }) => isAskedFor(name))) {
   gc!();
-  results.push(measureCase(each, effort));
+  if ((each.bytes ?? 0) > freemem()) leftOut.push(each.name);
+  else results.push(measureCase(each, effort));
 }
 
-if (results.length + memory.length + garbage.length === 0) {
+if (results.length + leftOut.length + memory.length + garbage.length === 0) {
   throw new Error(`nothing is named '${options.filter}'`);
 }
 const machine = `${cpus()[0]!.model.trim()} x ${cpus().length}, Node ${process.version}`;
 if (options.json) {
-  console.log(JSON.stringify({ machine, clock, results, memory, garbage }, undefined, 2));
+  console.log(JSON.stringify({ machine, clock, results, leftOut, memory, garbage }, undefined, 2));
 } else {
   console.log(`${machine}. Times in µs; the clock itself takes ${clock.toFixed(2)} of each.\n`);
   if (results.length > 0) console.log(`${timesTable(results)}\n`);
+  for (const name of leftOut) console.log(`left out for lack of memory: ${name}`);
+  const differences = differenceLines(results);
+  if (differences !== '') console.log(`Evictions, as differences:\n${differences}\n`);
   if (memory.length > 0) console.log(`${memoryLines(memory)}\n`);
   if (garbage.length > 0) console.log(garbageLines(garbage));
 }

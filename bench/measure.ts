@@ -26,6 +26,8 @@ export interface Result {
   readonly yardstickMedian: Microseconds;
   /** Of operation to yardstick: the median of the turns. */
   readonly ratio: number;
+  /** As the case has it. */
+  readonly without: string | undefined;
 }
 
 /** The last so many rounds count. */
@@ -54,6 +56,7 @@ export function measureCase(each: Case, effort: Effort): Result {
     yardstick: each.yardstick,
     yardstickMedian: median(yardsticks.map((turn) => turn.median)) / perRound,
     ratio: median(operations.map((turn, i) => turn.median / yardsticks[i]!.median)),
+    without: each.without,
   };
 }
 

@@ -21,6 +21,18 @@ export function timesTable(results: readonly Result[]): string {
   return table([[...HEADER, ''], ...rows]);
 }
 
+/** What the one thing takes that a case does beyond another; nothing where the other was not timed. */
+export function differenceLines(results: readonly Result[]): string {
+  return results
+    .flatMap(({ name, operation, without }) => {
+      const rest = results.find((result) => result.name === without);
+      if (rest === undefined) return [];
+      const difference = (operation.median - rest.operation.median) * 1000;
+      return [`  ${difference.toFixed(0)} ns: ${name}, less ${rest.name}`];
+    })
+    .join('\n');
+}
+
 export function memoryLines(memory: readonly Memory[]): string {
   const lines = memory.map(
     ({ what, blocks, bytesPerBlock }) =>

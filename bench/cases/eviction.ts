@@ -20,11 +20,17 @@ const CHUNK_TOKENS = CHUNK_BLOCKS * BLOCK_SIZE;
 const PROMPT_BLOCKS = 16;
 const TOGETHER = CHUNK_BLOCKS / PROMPT_BLOCKS;
 
+const NONE_EVICTED = 'compute a block, none evicted';
+/** Of the core, with its tables, and some room beside it. */
+const BYTES_PER_BLOCK = 256;
+
 export const evictionCases: readonly Case[] = [
-  chunkCase('compute a block, none evicted', 4 * CHUNK_BLOCKS, () => 0),
-  ...[1e3, 1e4, 1e5, 1e6].map((blocks) =>
-    chunkCase(`compute a block, one evicted of ${blocks.toLocaleString('en')}`, blocks, fill),
-  ),
+  chunkCase(NONE_EVICTED, 4 * CHUNK_BLOCKS, () => 0),
+  ...[1e3, 1e4, 1e5, 1e6, 1e7].map((blocks) => ({
+    ...chunkCase(`compute a block, one evicted of ${blocks.toLocaleString('en')}`, blocks, fill),
+    without: NONE_EVICTED,
+    bytes: blocks * BYTES_PER_BLOCK,
+  })),
 ];
 
 function chunkCase(name: string, blocks: number, fillPool: (kv: KvCacheManager) => number): Case {
