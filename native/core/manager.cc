@@ -127,16 +127,11 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
 // --- Handles ---
 
 Status Manager::State::Check(SequenceHandle handle, SequenceId& id) const {
-  if (handle.nonce != config.nonce || handle.slot >= sequences.size())
-    return Status::kSequenceForeign;
-  const Sequence& sequence = sequences[handle.slot];
-  if (handle.generation > sequence.generation) return Status::kSequenceForeign;
-  if (handle.generation != sequence.generation || sequence.state == SequenceState::kClosed ||
-      sequence.closing) {
-    return Status::kSequenceClosed;
-  }
   id = handle.slot;
-  return Status::kOk;
+  if (IsOpen(handle)) return Status::kOk;
+  const bool was_open = handle.nonce == config.nonce && handle.slot < sequences.size() &&
+                        handle.generation <= sequences[handle.slot].generation;
+  return was_open ? Status::kSequenceClosed : Status::kSequenceForeign;
 }
 
 // --- Holds ---
