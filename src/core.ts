@@ -7,7 +7,7 @@ import { constrainedMemory } from 'node:process';
 import { totalmem } from 'node:os';
 import { check, PagedKvError, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
-import { EVICTION_POLICIES, type Config } from './options.js';
+import { EVICTION_POLICIES, HOST_MODES, HOST_WRITES, type Config } from './options.js';
 import { readTime } from './retention.js';
 import { WORD_BYTES } from './words.js';
 
@@ -130,6 +130,8 @@ function toWords(config: Config): Uint32Array {
     config.alwaysWrites ? 1 : 0,
     EVICTION_POLICIES.indexOf(config.eviction),
     config.events ? 1 : 0,
+    HOST_MODES.indexOf(config.hostMode),
+    HOST_WRITES.indexOf(config.hostWrite),
     ...config.groups.flatMap((group) => [group.deviceBlocks, group.hostBlocks]),
   );
 }

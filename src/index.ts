@@ -25,6 +25,7 @@ export type {
   Bytes,
   EvictionPolicy,
   GroupOptions,
+  HostOptions,
   KvCacheManagerOptions,
   PoolSize,
 } from './options.js';

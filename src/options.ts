@@ -26,6 +26,27 @@ export const EVICTION_POLICIES: readonly EvictionPolicy[] = ['lru', 'arc', 'adap
 /** A pool by its blocks, or by the bytes it may take: as many whole blocks of every group as fit. */
 export type PoolSize = { readonly blocks: number } | { readonly bytes: Bytes };
 
+/** Which gives way first where the host is full: see `HostOptions`. By number: `HostMode` of the core. */
+export const HOST_MODES = ['exclusive', 'inclusive'] as const;
+/** When blocks are copied to the host: see `HostOptions`. By number: `HostWrite` of the core. */
+export const HOST_WRITES = ['back', 'through', 'second-use'] as const;
+
+/** The pool on the host, and what of the device it has copies of. A block that has one leaves the device unmoved. */
+export type HostOptions = PoolSize & {
+  /**
+   * Which gives way where the host is full. `'exclusive'`, the default: copies of what is on the device
+   * first, so that both tiers together hold as much as they can. `'inclusive'`: what is on the host alone, so
+   * that what came back from the host, or was copied ahead, keeps its copy, and little is moved.
+   */
+  readonly mode?: (typeof HOST_MODES)[number];
+  /**
+   * When a block is copied to the host. `'back'`, the default: as it leaves the device. `'through'`: in the
+   * steps after it was computed. `'second-use'`: in the steps after a prompt found it. Copies made ahead
+   * take room that is free, or, inclusive, that the host makes; they evict nothing from the device.
+   */
+  readonly write?: (typeof HOST_WRITES)[number];
+};
+
 /** Layers that share one kind of attention, for models that `model` cannot describe. */
 export interface GroupOptions {
   readonly name: string;
@@ -43,7 +64,7 @@ export interface KvCacheManagerOptions {
   /** The pool on the device. */
   readonly device: PoolSize;
   /** The pool in host memory, for what must leave the device. Default: none. */
-  readonly host?: PoolSize;
+  readonly host?: HostOptions;
   /** Sequences that may be open at once. Default 256. */
   readonly maxSequences?: number;
   /** Tokens of the longest sequence. Default 32768. */
@@ -92,6 +113,8 @@ export interface Config {
   readonly maxStepTransfers: number;
   readonly minPartialTokens: number;
   readonly alwaysWrites: boolean;
+  readonly hostMode: (typeof HOST_MODES)[number];
+  readonly hostWrite: (typeof HOST_WRITES)[number];
   readonly eviction: EvictionPolicy;
   readonly events: boolean;
   /** Undefined: the core reads the system's. */
@@ -137,9 +160,10 @@ export function readManagerOptions(options: unknown): Config {
   const cells = Math.ceil(maxSequenceTokens / blockSize);
   const transfers = Math.min(Math.max(4096, cells), native.maxBlocksPerPool);
   const { model, groups } = readShape(given);
+  const host = readHost(given.host);
   return {
     blockSize,
-    groups: withPools(groups, blockSize, given),
+    groups: withPools(groups, blockSize, given.device, host.size),
     model,
     maxSequences,
     maxSequenceTokens,
@@ -149,6 +173,8 @@ export function readManagerOptions(options: unknown): Config {
     maxStepTransfers: integer('maxStepTransfers', native.maxBlocksPerPool, transfers),
     minPartialTokens: integer('minPartialTokens', blockSize, 1),
     alwaysWrites: readBoolean('alwaysWrites', given.alwaysWrites, false),
+    hostMode: host.mode,
+    hostWrite: host.write,
     eviction: readChoice('eviction', given.eviction, EVICTION_POLICIES, 'adaptive'),
     events: readBoolean('events', given.events, false),
     clock: readClock(given.clock),
@@ -240,17 +266,40 @@ function readPlane(what: string, options: unknown): Plane {
 function withPools(
   groups: readonly GroupOptions[],
   blockSize: number,
-  given: Given<'device' | 'host'>,
+  device: unknown,
+  host: unknown,
 ): readonly GroupLayout[] {
   const bytesPerToken = groups
     .flatMap((group) => group.planes)
     .reduce((sum, plane) => sum + plane.bytesPerToken, 0);
   const blockBytes = bytesPerToken * blockSize;
-  const deviceBlocks = readPool('device', given.device, blockBytes);
-  const hostBlocks = given.host === undefined ? 0 : readPool('host', given.host, blockBytes);
+  const deviceBlocks = readPool('device', device, blockBytes);
+  const hostBlocks = host === undefined ? 0 : readPool('host', host, blockBytes);
   return groups.map(({ name, kind, planes }) =>
     Object.freeze({ name, kind, planes: Object.freeze(planes), deviceBlocks, hostBlocks }),
   );
+}
+
+interface Host {
+  /** As `readPool` takes it; undefined for none. */
+  readonly size: unknown;
+  readonly mode: (typeof HOST_MODES)[number];
+  readonly write: (typeof HOST_WRITES)[number];
+}
+
+function readHost(options: unknown): Host {
+  if (options === undefined) return { size: undefined, mode: 'exclusive', write: 'back' };
+  const { mode, write, ...size } = readOptions('host', options, [
+    'blocks',
+    'bytes',
+    'mode',
+    'write',
+  ]);
+  return {
+    size,
+    mode: readChoice('host.mode', mode, HOST_MODES, 'exclusive'),
+    write: readChoice('host.write', write, HOST_WRITES, 'back'),
+  };
 }
 
 /** Blocks of a pool. `blockBytes`: of one block in every group. */

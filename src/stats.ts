@@ -3,7 +3,7 @@ import type { Core } from './core.js';
 import { check } from './errors.js';
 import { native } from './native.js';
 
-/** Blocks of one tier of the first cache group, now: total = free + cached + held + inFlight. */
+/** Blocks of one tier of the first cache group, now: total = free + cached + held + inFlight + mirrors. */
 export interface TierStats {
   readonly total: number;
   /** On the free list. */
@@ -14,6 +14,8 @@ export interface TierStats {
   readonly held: number;
   /** Source or target of a transfer that has not ended. */
   readonly inFlight: number;
+  /** On the host: copies of what is on the device. They give way to whatever needs the room. */
+  readonly mirrors: number;
 }
 
 /** The tiers and `sequences` as they are now; the others count since construction. */
@@ -35,6 +37,10 @@ export interface Stats {
   readonly evictions: number;
   /** Cached blocks moved to the host. */
   readonly offloadedBlocks: number;
+  /** Of `offloadedBlocks` without moving any byte: the host had a copy. */
+  readonly sparedOffloads: number;
+  /** Blocks copied to the host ahead of leaving the device. */
+  readonly mirroredBlocks: number;
   /** Blocks moved back to the device, cached or swapped. */
   readonly onboardedBlocks: number;
   readonly swappedOutBlocks: number;
@@ -54,7 +60,7 @@ export interface Stats {
 }
 
 /** As `Stats` and `TierStats` of `native/core/types.h` declare them. */
-const TIER_COUNTERS = ['total', 'free', 'cached', 'held', 'inFlight'] as const;
+const TIER_COUNTERS = ['total', 'free', 'cached', 'held', 'inFlight', 'mirrors'] as const;
 const COUNTERS = [
   'sequences',
   'opens',
@@ -65,6 +71,8 @@ const COUNTERS = [
   'copiesOnWrite',
   'evictions',
   'offloadedBlocks',
+  'sparedOffloads',
+  'mirroredBlocks',
   'onboardedBlocks',
   'swappedOutBlocks',
   'swappedInBlocks',

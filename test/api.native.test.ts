@@ -11,9 +11,9 @@ const INVALID_KEYS = 29;
 const INVALID_ARGUMENT = 100;
 const MANAGER_CLOSED = 101;
 
-/** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, least recently used, no events, and
- * 8 device blocks. */
-const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 8, 0);
+/** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, least recently used, no events,
+ * an exclusive host that is written back, and 8 device blocks. */
+const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 0, 0, 8, 0);
 const MEASURES = 21;
 
 type AnyCall = (...values: unknown[]) => unknown;

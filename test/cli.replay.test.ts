@@ -241,10 +241,30 @@ describe('LRU through pagedkv replay', () => {
     }
   });
 
-  async function tieredCounts(trace: RandomTrace, blocks: number, hostBlocks: number) {
+  it(`copies every block to an inclusive host once it is computed (${replay})`, async () => {
+    const random = new Random('inclusive');
+    for (let i = 0; i < 100; i++) {
+      const trace = randomTrace(random);
+      const blocks = random.integer(1, trace.blocks);
+      const found = await tieredCounts(trace, blocks, 4 * blocks, '--host-mode', 'inclusive');
+      const oneTier = lru(trace, blocks);
+      expect(found.hitBlocks, `trace ${i}`).toBeGreaterThanOrEqual(oneTier.hitBlocks);
+      const exclusive = await tieredCounts(trace, blocks, 4 * blocks);
+      expect(found.hitBlocks, `trace ${i}`).toBeLessThanOrEqual(exclusive.hitBlocks);
+      const computed = found.evictions + trace.blocks;
+      expect(found.offloads, `trace ${i}`).toBeLessThanOrEqual(computed);
+    }
+  });
+
+  async function tieredCounts(
+    trace: RandomTrace,
+    blocks: number,
+    hostBlocks: number,
+    ...options: readonly string[]
+  ) {
     const path = write('tiers.jsonl', jsonLines(toLines(trace)));
     const sizes = ['--blocks', `${blocks}`, '--host-blocks', `${hostBlocks}`];
-    const counts = await pagedkvJson('replay', path, '--policy', 'lru', ...sizes);
+    const counts = await pagedkvJson('replay', path, '--policy', 'lru', ...sizes, ...options);
     return counts as Record<'hitBlocks' | 'evictions' | 'offloads' | 'onboards', number>;
   }
 });

@@ -17,9 +17,17 @@ export function randomLayout(random: Random) {
     model: MODEL,
     blockSize,
     device: { blocks: random.integer(3, most) },
-    ...(oneIn(random, 5) ? {} : { host: { blocks: random.integer(1, most) } }),
+    ...(oneIn(random, 5) ? {} : { host: randomHost(random, most) }),
     maxSequences: random.integer(2, 8),
     maxSequenceTokens: blockSize * maxBlocks - random.integer(0, blockSize - 1),
+  };
+}
+
+function randomHost(random: Random, most: number) {
+  return {
+    blocks: random.integer(1, most),
+    mode: random.pick(['exclusive', 'inclusive'] as const),
+    write: random.pick(['back', 'through', 'second-use'] as const),
   };
 }
 

@@ -37,6 +37,8 @@ import {
 
 /** No prompt has it. */
 const NEVER = 2 ** 32 - 1;
+/** No prompt has it, and it stands before what any has. */
+const BEFORE_ALL = 0;
 
 export class Oracle implements Disposable {
   readonly kv: KvCacheManager;
@@ -336,7 +338,8 @@ export class Oracle implements Disposable {
     this.kv.validate();
     const { device, host } = this.kv.stats();
     for (const tier of [device, host]) {
-      assert.equal(tier.free + tier.cached + tier.held + tier.inFlight, tier.total, 'a tier');
+      const { free, mirrors, cached, held, inFlight } = tier;
+      assert.equal(free + mirrors + cached + held + inFlight, tier.total, 'a tier');
     }
     for (const { handle, tokens } of this.sequences) {
       assert.equal(handle.length, tokens.length, 'the length of a sequence');
@@ -369,14 +372,14 @@ export class Oracle implements Disposable {
   }
 
   /**
-   * Whether no part of what a prompt finds is on the host, its last token counted. Asked in two ways, since of
-   * two blocks that begin alike either may be found.
+   * Whether no part of what a prompt finds is on the host, its last token counted. Asked in three ways, since of
+   * several blocks that begin alike the first or the last may be found.
    */
   #isOnDevice(
     tokens: readonly number[],
     { namespace, keys }: Pick<Tracked, 'namespace' | 'keys'>,
   ): boolean {
-    const asked = [tokens, [...tokens, NEVER]];
+    const asked = [tokens, [...tokens, BEFORE_ALL], [...tokens, NEVER]];
     return asked.every((each) => this.kv.lookup(each, { namespace, keys }).host === 0);
   }
 

@@ -11,7 +11,7 @@ namespace pagedkv::binding {
 namespace {
 
 // Words of a configuration before its groups, which are two words each.
-constexpr std::size_t kConfigWords = 11;
+constexpr std::size_t kConfigWords = 13;
 constexpr std::size_t kGroupWords = 2;
 
 Config ReadConfig(Napi::Uint32Array words) {
@@ -32,6 +32,8 @@ Config ReadConfig(Napi::Uint32Array words) {
   config.always_writes = words[8] != 0;
   config.policy = static_cast<PolicyKind>(words[9]);
   config.events = words[10] != 0;
+  config.host_mode = static_cast<HostMode>(words[11]);
+  config.host_write = static_cast<HostWrite>(words[12]);
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t at = kConfigWords + group * kGroupWords;
     config.groups.push_back({.device_blocks = words[at], .host_blocks = words[at + 1]});

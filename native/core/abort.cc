@@ -43,6 +43,7 @@ void Manager::State::AbortStep(std::uint32_t slot) {
 
 void Manager::State::UndoStep(std::uint32_t slot, bool executed) {
   Step& step = steps[slot];
+  if (!executed) UndoMirrors(slot);
   for (std::size_t i = step.entries.size(); i-- > 0;) UndoEntry(slot, step.entries[i], executed);
   if (!executed) CancelOnboards(slot);
   for (std::size_t i = step.sets.size(); i-- > 0;) {
@@ -134,6 +135,8 @@ void Manager::State::Reindex(StepEntry& entry) {
 // What a sequence took out of the index does not go back there.
 void Manager::State::ForgetLifted(StepEntry& entry) {
   if (entry.lifted == kNone) return;
+  const TailId tail = sequences[entry.sequence].tail;
+  for (std::uint32_t group = 0; group < groups; ++group) pools[group].Unpair(TailSet(tail)[group]);
   index.Forget(entry.lifted);
   entry.lifted = kNone;
 }

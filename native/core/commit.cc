@@ -46,9 +46,10 @@ void Manager::State::End(std::uint32_t slot, bool ok) {
     FinishOnboards(slot);
   } else {
     CancelOnboards(slot);
-    stats.failed_transfers += (step.arrivals.size() + step.onboard_hosts.size()) / groups;
+    stats.failed_transfers += step.offloads + step.onboard_hosts.size() / groups;
   }
   FinishArrivals(slot, ok);
+  FinishMirrors(slot, ok);
   step.state = ok ? StepState::kExecuted : StepState::kFailed;
 }
 
@@ -92,8 +93,10 @@ void Manager::State::SettleOnboarded(RunId run) {
   for (std::uint32_t entry = 0; entry < index.run(run).length; ++entry) {
     for (std::uint32_t group = 0; group < groups; ++group) {
       const BlockId host = index.block(run, entry, group);
-      index.SetBlock(run, entry, group, pools[group].copy(host));
-      pools[group].Give(host);
+      const BlockId device = pools[group].copy(host);
+      pools[group].set_copy(host, kNone);
+      index.SetBlock(run, entry, group, device);
+      GiveOrMirror(group, device, host);
     }
   }
   index.run(run).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
@@ -128,7 +131,7 @@ void Manager::State::FinishArrivals(std::uint32_t slot, bool ok) {
       const RunId run = pools[0].run(host[0]);
       if ((index.run(run).flags & kRunArriving) == 0) continue;
       index.run(run).flags &= static_cast<std::uint8_t>(~kRunArriving);
-      if (ok) {
+      if (ok || step.offload_sources[i] == kNone) {  // a mirror was there before
         index.SetHidden(run, 0);
         index.Enlist(run, Entrance::kMoved);
         index.TryMerge(run);
@@ -309,6 +312,7 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
   Sequence& sequence = sequences[id];
   const RunId parent = sequence.run;
   const Content block{tokens, NextExtra(sequence)};
+  for (std::uint32_t group = 0; group < groups; ++group) pools[group].Unpair(set[group]);
   RunId child = FindPublished(parent, block);
   if (child == kNone) {
     const TokenSlot slot = index.NewSlot(block);
@@ -320,6 +324,7 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
       RetainBlock(id, added, sequence.blocks);
       HoldChild(id, added);
     }
+    QueueMirror(set[0]);
     AdoptTail(id);
     return;
   }
@@ -347,15 +352,21 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
   } else {
     // Known on the host only: the host copy gives way to what was just computed.
     if (index.run(child).list != kNoList) index.Unlist(child);
+    const bool is_read = (index.run(child).flags & kRunOnboarding) != 0;
     for (std::uint32_t group = 0; group < groups; ++group) {
       const BlockId host = index.block(child, 0, group);
       pools[group].set_copy(host, kNone);
-      GiveLater(group, host);
+      if (is_read) {
+        GiveLater(group, host);
+      } else {
+        GiveOrMirror(group, set[group], host);
+      }
     }
     index.run(child).flags &= static_cast<std::uint8_t>(~kRunOnboarding);
   }
   for (std::uint32_t group = 0; group < groups; ++group)
     index.SetBlock(child, 0, group, set[group]);
+  QueueMirror(set[0]);
   if (index.IsHost(child)) index.SetHost(child, false);
   HoldChild(id, child);
   AdoptTail(id);
@@ -366,8 +377,9 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
 void Manager::State::UnhideFirst(RunId run) {
   const bool arriving = (index.run(run).flags & kRunArriving) != 0;
   for (std::uint32_t group = 0; group < groups; ++group) {
-    pools[group].set_state(index.block(run, 0, group),
-                           arriving ? BlockState::kForgotten : BlockState::kPrivate);
+    const BlockId block = index.block(run, 0, group);
+    pools[group].Unpair(block);
+    pools[group].set_state(block, arriving ? BlockState::kForgotten : BlockState::kPrivate);
   }
   index.run(run).flags &= static_cast<std::uint8_t>(~kRunArriving);
   index.SetHidden(run, 0);

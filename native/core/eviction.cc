@@ -46,25 +46,34 @@ void Manager::State::HideClaimed(RunId run, std::uint32_t count) {
   if (index.Visible(run) == 0) index.Unlist(run);
 }
 
+// Whether a set of host blocks can be taken without evicting anything.
+bool Manager::State::HasHostSet(bool with_mirrors) const {
+  return std::all_of(pools.begin(), pools.end(), [&](const BlockPool& pool) {
+    return (with_mirrors ? pool.host_room() : pool.host_free()) > 0;
+  });
+}
+
 bool Manager::State::ClaimTargetSet(std::uint32_t slot, PartitionId owner, BlockId* target,
                                     std::uint8_t& claimed) {
-  const std::size_t planned = steps[slot].arrivals.size() / groups;
-  if (planned >= config.max_step_transfers) return false;
+  if (steps[slot].offloads >= config.max_step_transfers) return false;
   const Reach reach = quotas.ReachOf(Tier::kHost, owner);
-  bool enough = reach == Reach::kAll;
-  for (std::uint32_t group = 0; group < groups; ++group)
-    enough = enough && pools[group].host_free() > 0;
+  const bool takes_mirrors = config.host_mode == HostMode::kExclusive;
+  RunId front = kNone;
   std::uint64_t number = 0;
-  if (!enough) {
-    const RunId front = VictimFor(owner, reach, Tier::kHost, slot);
-    if (front == kNone) return false;
+  if (reach == Reach::kOwn || !HasHostSet(takes_mirrors)) {
+    front = VictimFor(owner, reach, Tier::kHost, slot);
+    if (front == kNone && (reach == Reach::kOwn || !HasHostSet(true))) return false;
+  }
+  if (front != kNone) {
     number = PushClaim(front, index.Visible(front) - 1, slot, true);
     HideClaimed(front, 1);
   }
   claimed = 0;
   for (std::uint32_t group = 0; group < groups; ++group) {
     const bool takes_own = reach == Reach::kOwn && group == 0;
-    if (pools[group].host_free() > 0 && !takes_own) {
+    const bool has_room = pools[group].host_free() > 0 || front == kNone ||
+                          (takes_mirrors && pools[group].mirrors() > 0);
+    if (has_room && !takes_own) {
       target[group] = pools[group].TakeHost(owner);
       pools[group].set_state(target[group], BlockState::kArriving);
     } else {
@@ -80,17 +89,22 @@ void Manager::State::ClaimEntry(std::uint32_t slot, RunId run, std::uint32_t ent
   BlockId target[kMaxGroups];
   std::uint8_t target_claimed = 0;
   const bool has_host = pools[0].host_total() > 0;
-  const bool offloads = has_host && ClaimTargetSet(slot, PartitionOf(run), target, target_claimed);
+  const PartitionId owner = PartitionOf(run);
+  const bool is_mirrored = has_host && ClaimMirrorSet(owner, run, entry, target);
+  const bool offloads =
+      is_mirrored || (has_host && ClaimTargetSet(slot, owner, target, target_claimed));
   const std::uint64_t number = PushClaim(run, entry, slot, false);
   for (std::uint32_t group = 0; group < groups; ++group) spare_claims[group].push_back(number);
   if (!offloads) return;
+  if (!is_mirrored) steps[slot].offloads++;
   Claim& claim = ClaimAt(number);
   claim.offloads = true;
+  claim.is_mirrored = is_mirrored;
   claim.target_claimed = target_claimed;
   for (std::uint32_t group = 0; group < groups; ++group) {
     ClaimTarget(number)[group] = target[group];
     steps[slot].arrivals.push_back(target[group]);
-    steps[slot].offload_sources.push_back(ClaimSet(number)[group]);
+    steps[slot].offload_sources.push_back(is_mirrored ? kNone : ClaimSet(number)[group]);
   }
 }
 
@@ -168,7 +182,7 @@ void Manager::State::GiveTargets(std::uint64_t number) {
   const Claim& claim = ClaimAt(number);
   if (!claim.offloads) return;
   for (std::uint32_t group = groups; group-- > 0;) {
-    if ((claim.target_claimed >> group & 1u) == 0) pools[group].Give(ClaimTarget(number)[group]);
+    if ((claim.target_claimed >> group & 1u) == 0) pools[group].Return(ClaimTarget(number)[group]);
   }
 }
 
@@ -200,7 +214,7 @@ void Manager::State::AbandonClaims(std::uint32_t slot) {
     GiveTargets(number);
     claim.step = kNone;
     orphans++;
-    claim.offloads = false;
+    claim.offloads = claim.is_mirrored = false;
     claim.target_claimed = 0;
     UnuseClaim(number);
   }
@@ -221,6 +235,7 @@ void Manager::State::HandOver(std::uint64_t number, std::uint32_t slot) {
   }
   for (std::uint32_t group = 0; group < groups; ++group) {
     if ((claim.used_groups >> group & 1u) != 0) {
+      pools[group].Unpair(set[group]);
       pools[group].set_state(set[group], state);
     } else {
       pools[group].Give(set[group]);
@@ -257,10 +272,11 @@ void Manager::State::FinalizeClaims(std::uint64_t end, std::uint32_t slot) {
       }
       FinalizeDrop(number, next, slot);
     } else {
-      while (next < end &&
-             (ClaimAt(next).host || (ClaimAt(next).run == claim.run && ClaimAt(next).offloads))) {
-        next++;
-      }
+      const auto goes_along = [&](const Claim& other) {
+        return other.host ||
+               (other.run == claim.run && other.offloads && other.is_mirrored == claim.is_mirrored);
+      };
+      while (next < end && goes_along(ClaimAt(next))) next++;
       FinalizeMove(number, next, slot);
     }
     number = next;
@@ -300,6 +316,7 @@ void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end, std::u
     index.SetHost(run, true);
     index.run(run).flags |= kRunArriving;
     stats.offloaded_blocks += count;
+    if (ClaimAt(first).is_mirrored) stats.spared_offloads += count;
   }
   std::uint32_t entry = count;
   for (std::uint64_t number = first; number < end; ++number) {
@@ -309,6 +326,7 @@ void Manager::State::FinalizeMove(std::uint64_t first, std::uint64_t end, std::u
     for (std::uint32_t group = 0; group < groups; ++group) {
       const BlockId target = ClaimTarget(number)[group];
       if (run == kNone) {
+        pools[group].Unpair(target);
         pools[group].set_state(target, BlockState::kForgotten);
       } else {
         index.SetBlock(run, entry, group, target);
@@ -400,6 +418,7 @@ void Manager::State::DropLeaf(RunId id) {
       if (entry < visible) {
         pools[group].Give(block);
       } else {
+        pools[group].Unpair(block);
         pools[group].set_state(block, arriving ? BlockState::kForgotten : BlockState::kPrivate);
       }
     }
@@ -431,11 +450,17 @@ bool Manager::State::EnsureRuns(std::uint32_t count) {
 }
 
 std::uint32_t Manager::State::HostRoom(PartitionId whom, std::uint32_t group) const {
-  const std::uint32_t free = pools[group].host_free();
-  for (std::uint64_t number = claim_front; number < claim_back; ++number) {
-    if (ClaimAt(number).host) return std::min(free, quotas.Headroom(Tier::kHost, whom));
-  }
+  const std::uint32_t free = pools[group].host_room();
+  if (HasHostClaims()) return std::min(free, quotas.Headroom(Tier::kHost, whom));
   return RoomFor(whom, Tier::kHost, free, 0);
+}
+
+// While there are any, nothing of the host is dropped but by them.
+bool Manager::State::HasHostClaims() const {
+  for (std::uint64_t number = claim_front; number < claim_back; ++number) {
+    if (ClaimAt(number).host) return true;
+  }
+  return false;
 }
 
 std::uint32_t Manager::State::HostRoomOfSets(PartitionId whom) const {
@@ -445,17 +470,27 @@ std::uint32_t Manager::State::HostRoomOfSets(PartitionId whom) const {
   return room;
 }
 
-void Manager::State::TakeHostNow(PartitionId whom, BlockId* set) {
-  const auto make_room = [&](Reach reach) {
-    DropLastEntry(VictimFor(whom, reach, Tier::kHost, kNone));
-  };
-  if (quotas.IsFull(Tier::kHost, whom)) make_room(Reach::kOwn);
-  for (const BlockPool& pool : pools) {
-    while (pool.host_free() == 0) make_room(Reach::kAll);
+// For copies of a device set, or, where it has mirrors, those. Requires that there is room.
+void Manager::State::TakeHostNow(PartitionId whom, const BlockId* device, BlockId* set) {
+  if (quotas.IsFull(Tier::kHost, whom)) {
+    DropLastEntry(VictimFor(whom, Reach::kOwn, Tier::kHost, kNone));
   }
+  const bool takes_mirrors = config.host_mode == HostMode::kExclusive || HasHostClaims();
   for (std::uint32_t group = 0; group < groups; ++group) {
-    set[group] = pools[group].TakeHost(whom);
-    pools[group].set_state(set[group], BlockState::kArriving);
+    BlockPool& pool = pools[group];
+    if (pool.HasMirror(device[group])) {
+      set[group] = pool.TakeMirrorOf(device[group], whom);
+    } else {
+      while (pool.host_free() == 0 && !(takes_mirrors && pool.mirrors() > 0)) {
+        const RunId victim = VictimFor(whom, Reach::kAll, Tier::kHost, kNone);
+        if (victim == kNone) break;  // the oldest mirror, then
+        DropLastEntry(victim);
+      }
+      set[group] = pool.TakeHost(whom);
+      pool.Unpair(set[group]);
+      pool.set_copy(device[group], set[group]);
+    }
+    pool.set_state(set[group], BlockState::kArriving);
   }
 }
 

@@ -42,7 +42,8 @@ Status Manager::CheckConfig(const Config& c) {
       within(c.max_sequences, kMaxSequences) && within(c.max_sequence_tokens, kMaxSequenceTokens) &&
       within(c.max_batch_sequences, c.max_sequences) && within(c.max_batch_tokens, 1u << 24) &&
       within(c.max_open_steps, kMaxOpenSteps) && c.max_step_transfers <= 2 * kMaxBlocksPerPool &&
-      within(c.min_partial_tokens, c.block_size) && c.policy <= PolicyKind::kAdaptive;
+      within(c.min_partial_tokens, c.block_size) && c.policy <= PolicyKind::kAdaptive &&
+      c.host_mode <= HostMode::kInclusive && c.host_write <= HostWrite::kSecondUse;
   if (!limits) return Status::kInvalidConfig;
   for (const GroupConfig& group : c.groups) {
     if (!within(group.device_blocks, kMaxBlocksPerPool) || group.host_blocks > kMaxBlocksPerPool) {
@@ -65,8 +66,13 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
   }
   bytes += (std::uint64_t{config.groups[0].device_blocks} + config.groups[0].host_blocks) *
            Quotas::BytesPerBlock();
+  if (config.has_mirrors()) {
+    for (const GroupConfig& group : config.groups)
+      bytes += std::uint64_t{group.host_blocks} * BlockPool::BytesPerMirror();
+    bytes += std::bit_ceil(std::uint64_t{config.groups[0].device_blocks}) * sizeof(BlockId);
+  }
   bytes += Claims(config) * (sizeof(Claim) + 2 * set);
-  bytes += config.max_open_steps * (SetsPerStep(config) * (6 * set + sizeof(Onboard)) +
+  bytes += config.max_open_steps * (SetsPerStep(config) * (8 * set + sizeof(Onboard)) +
                                     config.max_batch_sequences * sizeof(StepEntry) +
                                     config.max_batch_tokens * sizeof(Token));
   bytes += std::uint64_t{config.max_sequences} *
@@ -85,7 +91,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       pools([&] {
         std::vector<BlockPool> made;
         for (const GroupConfig& group : c.groups)
-          made.emplace_back(group.device_blocks, group.host_blocks);
+          made.emplace_back(group.device_blocks, group.host_blocks, c.has_mirrors());
         return made;
       }()),
       keys(c.block_size),
@@ -98,7 +104,8 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       claims(claim_mask + 1),
       claim_sets(claims.size() * groups),
       claim_targets(claims.size() * groups),
-      spare_claims(groups) {
+      spare_claims(groups),
+      mirrors(c.has_mirrors() ? c.groups[0].device_blocks : 0) {
   free_sequences.reserve(c.max_sequences);
   for (SequenceId id = c.max_sequences; id-- > 0;) {
     sequences[id].generation = 1;
@@ -116,6 +123,12 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
     step.arrivals.reserve(std::size_t{c.max_step_transfers} * groups);
     step.offload_sources.reserve(std::size_t{c.max_step_transfers} * groups);
     step.deferred.reserve(sets * groups);
+    if (!c.has_mirrors()) continue;
+    step.arrivals.reserve(sets * groups);  // those that take no transfer, too
+    step.offload_sources.reserve(sets * groups);
+    step.mirror_sources.reserve(std::size_t{c.max_step_transfers} * groups);
+    step.mirror_targets.reserve(std::size_t{c.max_step_transfers} * groups);
+    step.mirror_claims.reserve(c.max_step_transfers);
   }
   for (auto& spare : spare_claims) spare.reserve(sets * groups);
   open_steps.reserve(c.max_open_steps);
@@ -233,6 +246,7 @@ Status Manager::State::NewSequence(Tokens tokens, std::string_view name, KeyRang
   sequence.keys = list.Take();
   sequence.turn.is_told = is_turn;
   MatchPrompt(id, root, tokens);
+  QueueFound(sequence.run);
   stats.sequences++;
   return Status::kOk;
 }

@@ -11,6 +11,7 @@
 #include "block_pool.h"
 #include "extra_keys.h"
 #include "manager.h"
+#include "mirror_queue.h"
 #include "prefix_index.h"
 #include "quotas.h"
 #include "sequences.h"
@@ -144,6 +145,7 @@ struct Manager::State {
   bool TakeSet(std::uint32_t slot, PartitionId whom, BlockId* set);
   void ClaimEntry(std::uint32_t slot, RunId run, std::uint32_t entry);
   bool ClaimDevice(std::uint32_t slot, PartitionId whom, Reach reach, std::uint32_t most);
+  bool HasHostSet(bool with_mirrors) const;
   bool ClaimTargetSet(std::uint32_t slot, PartitionId owner, BlockId* target,
                       std::uint8_t& claimed);
   BlockId UseClaim(std::uint64_t number, std::uint32_t group, PartitionId user) {
@@ -175,12 +177,27 @@ struct Manager::State {
   void DropSubtree(RunId run);
   void DropLeaf(RunId run);
   bool EnsureRuns(std::uint32_t count);
+  bool HasHostClaims() const;
   std::uint32_t HostRoom(PartitionId whom, std::uint32_t group) const;
   std::uint32_t HostRoomOfSets(PartitionId whom) const;  // of blocks in every group
-  void TakeHostNow(PartitionId whom, BlockId* set);
+  void TakeHostNow(PartitionId whom, const BlockId* device, BlockId* set);
   void GiveSet(const BlockId* set);
   void GiveLater(std::uint32_t group, BlockId block);
   void GiveSetLater(const BlockId* set);
+
+  // --- Mirrors (mirrors.cc) ---
+  void QueueMirror(BlockId device) {
+    if (config.host_write == HostWrite::kThrough) mirrors.Add(device);
+  }
+  void QueueFound(RunId run);
+  bool ClaimMirrorSet(PartitionId owner, RunId run, std::uint32_t entry, BlockId* target);
+  void GiveOrMirror(std::uint32_t group, BlockId device, BlockId host);
+  void KeepCopy(std::uint32_t group, BlockId device, bool ok);
+  void PlanMirrors(std::uint32_t slot);
+  bool PlanMirrorsOf(std::uint32_t slot, RunId run);
+  bool PlanMirror(std::uint32_t slot, RunId run, std::uint32_t entry);
+  void UndoMirrors(std::uint32_t slot);
+  void FinishMirrors(std::uint32_t slot, bool ok);
 
   // --- Quotas (quotas.cc) ---
   Status SetQuota(std::string_view name, const Quota& quota);
@@ -299,9 +316,10 @@ struct Manager::State {
   bool CanMove(RunId run, bool child_moves) const;
   void PinRun(Transfer& transfer, RunId run);
   void SendRun(Transfer& transfer, RunId run);
+  void SendSet(Transfer& transfer, PartitionId owner, const BlockId* device);
   void SendTail(Transfer& transfer, TailId tail);
   void SweepParked(Transfer& transfer);
-  void TellTransfer(const Transfer& transfer);
+  std::uint32_t TellTransfer(const Transfer& transfer);
   void SettleRun(RunId run, bool ok);
   void SettleTail(TailId tail, bool ok);
 
@@ -344,7 +362,8 @@ struct Manager::State {
   std::uint64_t claim_front = 0;
   std::uint64_t claim_back = 0;
   std::vector<std::vector<std::uint64_t>>
-      spare_claims;                 // per group: claims of this schedule with an unused block
+      spare_claims;  // per group: claims of this schedule with an unused block
+  MirrorQueue mirrors;
   std::uint32_t orphans = 0;        // claims of no step
   std::uint32_t reserved_runs = 0;  // by open steps, for their commits
   std::uint32_t batch_mark = 0;

@@ -55,6 +55,7 @@ void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
   sequence.cached += sequence.length - entry.old_length;
   if (index.IsHost(sequence.run)) sequence.resident = false;
   if (sequence.resident) FillRow(entry.sequence);
+  QueueFound(sequence.run);
   TellSequence(entry.sequence);
 }
 

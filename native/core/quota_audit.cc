@@ -66,8 +66,8 @@ class QuotaAudit {
   void CountBlocks() {
     for (BlockId block = 0; block < total(); ++block) {
       const PartitionId owner = s_.quotas.owner(block);
-      if (pool_.state(block) == BlockState::kFree) {
-        Require(owner == 0, "a free block is a partition's");
+      if (pool_.state(block) == BlockState::kFree || pool_.state(block) == BlockState::kMirror) {
+        Require(owner == 0, "a free block or a mirror is a partition's");
       } else {
         CountsOf(block, owner).used++;
       }

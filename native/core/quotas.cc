@@ -127,7 +127,7 @@ std::vector<RunId> Manager::State::RunsOf(std::string_view name) const {
 // All that is in use, and claimed, is partition 0's.
 void Manager::State::BeginCounting() {
   BlockPool& pool = pools[0];
-  quotas.Begin(pool.device_total() - pool.device_free(), pool.host_total() - pool.host_free());
+  quotas.Begin(pool.device_total() - pool.device_free(), pool.host_total() - pool.host_room());
   pool.CountIn(&quotas);
   for (std::uint64_t number = claim_front; number < claim_back; ++number) {
     ClaimAt(number).user = 0;
@@ -186,11 +186,9 @@ bool Manager::State::LosesKept(PartitionId owner, RunId victim, std::uint32_t sl
   const bool keeps = quotas.share(Tier::kHost, owner).limits.min > 0;
   if (!keeps || quotas.Spare(Tier::kHost, owner) > 0) return false;
   if (index.run(victim).child == kNone && index.run(victim).hidden == 0) return false;
-  if (steps[slot].arrivals.size() / groups >= config.max_step_transfers) return true;
+  if (steps[slot].offloads >= config.max_step_transfers) return true;
   const Reach reach = quotas.ReachOf(Tier::kHost, owner);
-  const bool has_free = std::all_of(pools.begin(), pools.end(),
-                                    [](const BlockPool& pool) { return pool.host_free() > 0; });
-  if (has_free && reach == Reach::kAll) return false;
+  if (HasHostSet(true) && reach == Reach::kAll) return false;
   return VictimFor(owner, reach, Tier::kHost, slot) == kNone;
 }
 

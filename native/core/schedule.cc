@@ -46,6 +46,7 @@ void Manager::State::ResetStep(std::uint32_t slot) {
   Step& step = steps[slot];
   step.depends_on = 0;
   step.copies = 0;
+  step.offloads = 0;
   step.missing_ids = 0;
   step.has_redundant = false;
   step.entries.clear();
@@ -122,6 +123,7 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTot
     }
     if ((given & kCountOnly) == 0) token_offset += given;
   }
+  PlanMirrors(slot);
   open_steps.push_back(slot);
   TellStep(slot);
   return {Status::kOk, {slot, step.generation, config.nonce}, {}};
@@ -434,12 +436,18 @@ void Manager::State::TellStep(std::uint32_t slot) {
     sequence.dirty_begin = kNone;
   }
   std::uint32_t* record = words + layout.step_offloads;
-  for (std::size_t i = 0; i < step.arrivals.size(); ++i, record += 3) {
-    const auto group = static_cast<std::uint32_t>(i % groups);
-    record[0] = group;
-    record[1] = step.offload_sources[i];
-    record[2] = pools[group].HostNumber(step.arrivals[i]);
-  }
+  const auto tell_offloads = [&](const std::vector<BlockId>& from, const std::vector<BlockId>& to) {
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      if (from[i] == kNone) continue;
+      const auto group = static_cast<std::uint32_t>(i % groups);
+      record[0] = group;
+      record[1] = from[i];
+      record[2] = pools[group].HostNumber(to[i]);
+      record += 3;
+    }
+  };
+  tell_offloads(step.offload_sources, step.arrivals);
+  tell_offloads(step.mirror_sources, step.mirror_targets);
   record = words + layout.step_onboards;
   for (std::size_t i = 0; i < step.onboard_hosts.size(); ++i, record += 3) {
     const auto group = static_cast<std::uint32_t>(i % groups);
@@ -451,7 +459,7 @@ void Manager::State::TellStep(std::uint32_t slot) {
   words[kStepGeneration] = step.generation;
   words[kStepBatch] = number;
   words[kStepTokens] = words[layout.step_cumulative + number];
-  words[kStepOffloads] = static_cast<std::uint32_t>(step.arrivals.size());
+  words[kStepOffloads] = step.offloads * groups;
   words[kStepOnboards] = static_cast<std::uint32_t>(step.onboard_hosts.size());
   words[kStepCopies] = step.copies;
   words[kStepUpdates] = updates;

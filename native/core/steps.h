@@ -57,7 +57,8 @@ struct Claim {
   std::uint32_t step =
       kNone;  // kNone: an orphan: its step was aborted, but a later claim stands behind it
   bool host = false;
-  bool offloads = false;            // a device block that is copied to the host first
+  bool offloads = false;            // a device block that moves to the host
+  bool is_mirrored = false;         // … which has a copy of it already
   std::uint8_t used_groups = 0;     // bit per group whose block the step has put to use
   PartitionId user = 0;             // for whom, in the first group
   std::uint8_t target_claimed = 0;  // bit per group whose host target comes from a claim of its own
@@ -81,6 +82,7 @@ struct Step {
   std::uint32_t generation = 0;
   std::uint32_t depends_on = 0;  // bit per open step that must not be aborted alone
   std::uint32_t copies = 0;
+  std::uint32_t offloads = 0;  // sets copied to the host
   std::uint32_t reserved_runs = 0;
   std::uint32_t missing_ids = 0;  // that commit must bring
   bool has_redundant = false;     // it brought in a block that was computed meanwhile
@@ -90,10 +92,13 @@ struct Step {
   std::vector<BlockId> sets;
   std::vector<Onboard> onboards;
   std::vector<BlockId> onboard_hosts;    // a set for each
-  std::vector<BlockId> offload_sources;  // device sets that it copies to the host …
+  std::vector<BlockId> offload_sources;  // device sets that move to the host; kNone: not copied …
   std::vector<BlockId> arrivals;         // … and the host sets that they go to
-  std::vector<Deferred> redundant;       // those blocks
-  std::vector<Deferred> deferred;        // to be freed when this step ends
+  std::vector<BlockId> mirror_sources;   // device sets that are copied to the host, and stay …
+  std::vector<BlockId> mirror_targets;   // … and the host sets that they are copied to
+  std::vector<std::uint8_t> mirror_claims;  // of each, a bit per group that a claim has given
+  std::vector<Deferred> redundant;          // those blocks
+  std::vector<Deferred> deferred;           // to be freed when this step ends
 };
 
 inline constexpr BlockId kFromClaim = 1u << 31;

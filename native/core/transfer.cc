@@ -63,9 +63,12 @@ Manager::PreemptResult Manager::State::StartTransfer(Transfer transfer) {
   if (transfer.device_sets.empty()) return {};
   if (++next_ticket == kNone) next_ticket = 0;
   transfer.ticket = next_ticket;
-  TellTransfer(transfer);
+  const std::uint32_t moves = TellTransfer(transfer);
   transfers.push_back(std::move(transfer));
-  const auto moves = static_cast<std::uint32_t>(transfers.back().device_sets.size());
+  if (moves == 0) {  // the host has it all
+    EndTransfer(next_ticket, true);
+    return {};
+  }
   return {Status::kOk, next_ticket, moves, {}};
 }
 
@@ -139,7 +142,8 @@ Manager::PreemptResult Manager::State::Demote(Tokens tokens, std::string_view na
 std::uint32_t Manager::State::InFlightHost() const {
   std::size_t blocks = 0;
   for (const std::uint32_t slot : open_steps)
-    blocks += steps[slot].arrivals.size() + steps[slot].onboard_hosts.size();
+    blocks += steps[slot].arrivals.size() + steps[slot].mirror_targets.size() +
+              steps[slot].onboard_hosts.size();
   return static_cast<std::uint32_t>(blocks / groups);
 }
 
@@ -151,30 +155,26 @@ void Manager::State::PinRun(Transfer& transfer, RunId id) {
 }
 
 void Manager::State::SendRun(Transfer& transfer, RunId id) {
-  const Run& run = index.run(id);
-  BlockId host[kMaxGroups];
-  for (std::uint32_t entry = 0; entry < run.length; ++entry) {
-    TakeHostNow(PartitionOf(id), host);
-    for (std::uint32_t group = 0; group < groups; ++group) {
-      const BlockId device = index.block(id, entry, group);
-      pools[group].set_copy(device, host[group]);
-      transfer.device_sets.push_back(device);
-      transfer.host_sets.push_back(host[group]);
-    }
+  BlockId device[kMaxGroups];
+  for (std::uint32_t entry = 0; entry < index.run(id).length; ++entry) {
+    for (std::uint32_t group = 0; group < groups; ++group)
+      device[group] = index.block(id, entry, group);
+    SendSet(transfer, PartitionOf(id), device);
   }
 }
 
-void Manager::State::SendTail(Transfer& transfer, TailId id) {
+void Manager::State::SendSet(Transfer& transfer, PartitionId owner, const BlockId* device) {
   BlockId host[kMaxGroups];
-  TakeHostNow(quotas.owner(TailSet(id)[0]), host);
+  TakeHostNow(owner, device, host);
+  transfer.device_sets.insert(transfer.device_sets.end(), device, device + groups);
+  transfer.host_sets.insert(transfer.host_sets.end(), host, host + groups);
+}
+
+void Manager::State::SendTail(Transfer& transfer, TailId id) {
   tails[id].flags |= kRunLeaving;
   tails[id].holders++;
   transfer.tail = id;
-  for (std::uint32_t group = 0; group < groups; ++group) {
-    pools[group].set_copy(TailSet(id)[group], host[group]);
-    transfer.device_sets.push_back(TailSet(id)[group]);
-    transfer.host_sets.push_back(host[group]);
-  }
+  SendSet(transfer, quotas.owner(TailSet(id)[0]), TailSet(id));
 }
 
 // What only swapped-out sequences hold, and was left on the device when others still used it.
@@ -195,14 +195,20 @@ void Manager::State::SweepParked(Transfer& transfer) {
   }
 }
 
-void Manager::State::TellTransfer(const Transfer& transfer) {
+// Returns how many records there are: what the host has needs none.
+std::uint32_t Manager::State::TellTransfer(const Transfer& transfer) {
   std::uint32_t* record = shared + layout.transfer_moves;
-  for (std::size_t i = 0; i < transfer.device_sets.size(); ++i, record += 3) {
+  std::uint32_t moves = 0;
+  for (std::size_t i = 0; i < transfer.device_sets.size(); ++i) {
     const auto group = static_cast<std::uint32_t>(i % groups);
+    if (pools[group].IsMirrorOnLoan(transfer.host_sets[i])) continue;
     record[0] = group;
     record[1] = transfer.device_sets[i];
     record[2] = pools[group].HostNumber(transfer.host_sets[i]);
+    record += 3;
+    moves++;
   }
+  return moves;
 }
 
 Status Manager::State::BeginTransfer(std::uint32_t ticket) {
@@ -244,10 +250,14 @@ void Manager::State::SettleRun(RunId id, bool ok) {
   for (std::uint32_t entry = 0; entry < run.length; ++entry) {
     for (std::uint32_t group = 0; group < groups; ++group) {
       const BlockId device = index.block(id, entry, group);
-      const BlockId host = pools[group].copy(device);
-      pools[group].set_copy(device, kNone);
-      if (moves) index.SetBlock(id, entry, group, host);
-      pools[group].Give(moves ? device : host);
+      if (moves) {
+        const BlockId host = pools[group].copy(device);
+        pools[group].set_copy(device, kNone);
+        index.SetBlock(id, entry, group, host);
+        pools[group].Give(device);
+      } else {
+        KeepCopy(group, device, ok);
+      }
     }
   }
   if (moves) stats.swapped_out_blocks += run.length;

@@ -60,6 +60,13 @@ inline constexpr std::uint32_t kMaxQuotas = 255;
 inline constexpr std::uint32_t kReuseUnknown = kNone;
 inline constexpr std::uint32_t kReuseNever = kNone - 1;  // else in milliseconds
 
+// Which gives way first where the host is full: copies of what is on the device, so that both tiers
+// together hold as much as they can, or what is on the host alone, so that copies stay.
+enum class HostMode : std::uint32_t { kExclusive = 0, kInclusive = 1 };
+// When a block of the device is copied to the host: as it leaves, as soon as it is computed, or
+// once it was found a second time.
+enum class HostWrite : std::uint32_t { kBack = 0, kThrough = 1, kSecondUse = 2 };
+
 enum class PolicyKind : std::uint32_t { kLru = 0, kArc = 1, kAdaptive = 2 };
 
 struct GroupConfig {
@@ -80,6 +87,8 @@ struct Config {
   // From how many tokens on a part of a cached block is worth copying.
   std::uint32_t min_partial_tokens = 1;
   PolicyKind policy = PolicyKind::kLru;
+  HostMode host_mode = HostMode::kExclusive;
+  HostWrite host_write = HostWrite::kBack;
   // Whether TakeEvents tells what becomes findable and what is lost.
   bool events = false;
   // Kernels without slot mapping write every token: copy the block of a cached last token first.
@@ -89,6 +98,11 @@ struct Config {
   // Told apart in handles, so that a handle of another manager is an error.
   std::uint32_t nonce = 1;
 
+  // Whether blocks of the device may have a copy on the host.
+  bool has_mirrors() const {
+    return groups[0].host_blocks > 0 &&
+           (host_mode == HostMode::kInclusive || host_write != HostWrite::kBack);
+  }
   std::uint32_t max_blocks_per_sequence() const {
     return (max_sequence_tokens + block_size - 1) / block_size;
   }
@@ -172,6 +186,7 @@ struct TierStats {
   std::uint64_t cached = 0;     // indexed, held by nobody, evictable
   std::uint64_t held = 0;       // held by sequences or open steps
   std::uint64_t in_flight = 0;  // source or target of a transfer that has not ended
+  std::uint64_t mirrors = 0;    // on the host: copies of what is on the device
 };
 
 // What a namespace with a quota occupies of a tier now, in blocks.
@@ -198,6 +213,8 @@ struct Stats {
   std::uint64_t copies_on_write = 0;
   std::uint64_t evictions = 0;         // cached blocks lost for good
   std::uint64_t offloaded_blocks = 0;  // device → host, cached blocks
+  std::uint64_t spared_offloads = 0;   // of these without a copy, as the host had one
+  std::uint64_t mirrored_blocks = 0;   // copied to the host ahead of leaving the device
   std::uint64_t onboarded_blocks = 0;  // host → device, cached or swapped
   std::uint64_t swapped_out_blocks = 0;
   std::uint64_t swapped_in_blocks = 0;

@@ -266,6 +266,8 @@ class Validator {
         Require(s_.pools[group].IsHost(block) == index_.IsHost(id),
                 "a block and its run are in two tiers");
         entry_digest.Add(block);
+        if (!index_.IsHost(id) && s_.pools[group].HasMirror(block))
+          entry_digest.Add(s_.pools[group].copy(block));
       }
       above = entry_digest.value();
       unordered_ += above;
@@ -370,6 +372,7 @@ class Validator {
         digest_.Add(entry.end);
       }
       CheckStepBlocks(step);
+      CheckStepMirrors(step);
     }
     for (const auto& transfer : s_.transfers) {
       for (std::size_t i = 0; i < transfer.host_sets.size(); ++i) {
@@ -421,9 +424,37 @@ class Validator {
     }
   }
 
+  void CheckStepMirrors(const Step& step) {
+    for (std::size_t i = 0; i < step.mirror_targets.size(); ++i) {
+      const auto group = static_cast<std::uint32_t>(i % s_.groups);
+      const bool is_claimed = (step.mirror_claims[i / s_.groups] >> group & 1u) != 0;
+      if (is_claimed && step.state == StepState::kPlanned) continue;
+      See(group, step.mirror_targets[i], BlockState::kArriving,
+          "a mirror's target is not marked as such");
+    }
+  }
+
+  // A block that an open step writes in place may have one, until it does.
+  void CheckMirrors(std::uint32_t group) {
+    const BlockPool& pool = s_.pools[group];
+    std::uint32_t mirrors = 0;
+    pool.ForEachMirror([&](BlockId host) {
+      See(group, host, BlockState::kMirror, "a mirror is not marked as such");
+      const BlockId device = pool.copy(host);
+      Require(device != kNone && !pool.IsHost(device) && pool.copy(device) == host,
+              "a mirror and its block do not name each other");
+      Require(
+          pool.state(device) == BlockState::kIndexed || pool.state(device) == BlockState::kPrivate,
+          "a free block has a mirror");
+      mirrors++;
+    });
+    Require(mirrors == pool.mirrors(), "a count of mirrors is off");
+  }
+
   void CheckPools() {
     for (std::uint32_t group = 0; group < s_.groups; ++group) {
       const BlockPool& pool = s_.pools[group];
+      CheckMirrors(group);
       std::uint32_t device = 0;
       std::uint32_t host = 0;
       pool.ForEachFree([&](BlockId block) {
@@ -467,6 +498,7 @@ Stats Manager::State::GetStats() const {
   result.device.cached = index.lists().CachedBlocks(Tier::kDevice);
   result.host.total = pool.host_total();
   result.host.free = pool.host_free();
+  result.host.mirrors = pool.mirrors();
   result.host.cached = index.lists().CachedBlocks(Tier::kHost);
   for (const Transfer& transfer : transfers) {
     result.device.in_flight += transfer.device_sets.size() / groups;
@@ -474,7 +506,7 @@ Stats Manager::State::GetStats() const {
   }
   for (const std::uint32_t slot : open_steps) {
     const Step& step = steps[slot];
-    result.host.in_flight += step.arrivals.size() / groups;
+    result.host.in_flight += (step.arrivals.size() + step.mirror_targets.size()) / groups;
     for (std::size_t i = 0; i < step.onboard_hosts.size(); i += groups) {
       // One that was computed meanwhile is deferred, and counted there.
       result.host.in_flight += pool.state(step.onboard_hosts[i]) != BlockState::kPrivate ? 1 : 0;
@@ -486,8 +518,8 @@ Stats Manager::State::GetStats() const {
   }
   result.device.held =
       result.device.total - result.device.free - result.device.cached - result.device.in_flight;
-  result.host.held =
-      result.host.total - result.host.free - result.host.cached - result.host.in_flight;
+  result.host.held = result.host.total - result.host.free - result.host.cached -
+                     result.host.in_flight - result.host.mirrors;
   return result;
 }
 

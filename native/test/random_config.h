@@ -50,6 +50,8 @@ inline Config RandomConfig(Random& random) {
   config.min_partial_tokens = random.OneIn(2) ? 1 : random.Between(1, config.block_size);
   config.always_writes = random.OneIn(4);
   config.events = random.OneIn(2);
+  config.host_mode = static_cast<HostMode>(random.Below(2));
+  config.host_write = static_cast<HostWrite>(random.Below(3));
   config.policy = static_cast<PolicyKind>(random.Below(3));
   if (random.OneIn(2)) config.fingerprint_mask = 0xF;
   config.nonce = random.Between(1, 1000);
@@ -67,7 +69,9 @@ inline std::string Describe(const Config& config) {
       << config.max_batch_tokens << ", open_steps " << config.max_open_steps << ", step_transfers "
       << config.max_step_transfers << "; min_partial_tokens " << config.min_partial_tokens
       << ", fingerprints " << std::hex << config.fingerprint_mask << std::dec << ", policy "
-      << static_cast<std::uint32_t>(config.policy)
+      << static_cast<std::uint32_t>(config.policy) << ", host mode "
+      << static_cast<std::uint32_t>(config.host_mode) << ", host write "
+      << static_cast<std::uint32_t>(config.host_write)
       << (config.always_writes ? ", always_writes" : "") << (config.events ? ", events" : "");
   return out.str();
 }

@@ -132,7 +132,7 @@ std::uint32_t SimulatedDevice::PendingTokens(SequenceId sequence) const {
 
 bool SimulatedDevice::IsHostEmpty() const {
   const TierStats host = manager_->GetStats().host;
-  return host.free == host.total;
+  return host.free + host.mirrors == host.total;
 }
 
 std::vector<SequenceId> SimulatedDevice::OpenSequences() const {

@@ -1,6 +1,7 @@
 // Executing plans on memory of numbers, and reading back what every sequence should find there.
 
 #include <algorithm>
+#include <numeric>
 #include <sstream>
 #include <utility>
 
@@ -352,11 +353,13 @@ void SimulatedDevice::ReadBack(SequenceId id) const {
 
 void SimulatedDevice::CheckTier(const TierStats& tier, std::uint32_t total) const {
   CHECK_EQ(tier.total, total);
-  const bool adds_up = tier.free + tier.cached + tier.held + tier.in_flight == total;
-  if (adds_up && std::max({tier.free, tier.cached, tier.held, tier.in_flight}) <= total) return;
+  const auto parts = {tier.free, tier.mirrors, tier.cached, tier.held, tier.in_flight};
+  const bool adds_up = std::accumulate(parts.begin(), parts.end(), std::uint64_t{0}) == total;
+  if (adds_up && std::max(parts) <= total) return;
   std::ostringstream what;
-  what << "of " << total << " blocks, " << tier.free << " are free, " << tier.cached << " cached, "
-       << tier.held << " held, " << tier.in_flight << " in flight";
+  what << "of " << total << " blocks, " << tier.free << " are free, " << tier.mirrors
+       << " mirrors, " << tier.cached << " cached, " << tier.held << " held, " << tier.in_flight
+       << " in flight";
   Fail(__FILE__, __LINE__, what.str());
 }
 

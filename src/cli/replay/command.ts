@@ -2,7 +2,6 @@
 import { openChart } from '../chart.js';
 import type { Command } from '../command.js';
 import { Progress } from '../progress.js';
-import { refuseUnsupported } from './manager.js';
 import { readReplayOptions, usage, type ReplayOptions } from './options.js';
 import { readTrace } from './read-trace.js';
 import { readOptimum } from './reference.js';
@@ -20,7 +19,6 @@ export const replayCommand: Command = {
 
 async function run(args: readonly string[]): Promise<void> {
   const options = readReplayOptions(args);
-  refuseUnsupported(options.hostMode);
   const drawChart = options.svg === undefined ? undefined : await openChart(options.svg);
   const optimum = drawChart === undefined ? [] : readOptimum(options.trace);
   const progress = new Progress(options.json);

@@ -12,9 +12,14 @@ import { CliError } from '../errors.js';
 export const POLICIES: readonly Policy[] = ['adaptive', 'lru', 'arc'];
 export type Policy = EvictionPolicy;
 
-/** Whether a block lives in one tier, or keeps its copy on the host while it is on the device. */
+/** Whether a block lives in one tier, or has a copy on the host while it is on the device. */
 export const HOST_MODES = ['exclusive', 'inclusive'] as const;
 export type HostMode = (typeof HOST_MODES)[number];
+
+const HOST_OPTIONS = {
+  exclusive: { mode: 'exclusive', write: 'back' },
+  inclusive: { mode: 'inclusive', write: 'through' },
+} as const;
 
 export interface ManagerSetup {
   readonly policy: Policy;
@@ -35,11 +40,6 @@ export interface Hint {
   readonly endsSession: boolean;
   /** How long sessions have paused after outputs that stopped like this one; undefined where not known. */
   readonly pause_ms: number | undefined;
-}
-
-export function refuseUnsupported(hostMode: HostMode): void {
-  if (hostMode === 'exclusive') return;
-  throw new CliError('the manager has no inclusive host tier yet: use --host-mode exclusive');
 }
 
 /** Throws a `CliError` where the machine has no memory for so many blocks. */
@@ -63,7 +63,7 @@ function newManager(setup: ManagerSetup): KvCacheManager {
     clock: setup.clock,
     blockSize: setup.blockSize,
     device: { blocks: setup.deviceBlocks },
-    ...(hostBlocks > 0 ? { host: { blocks: hostBlocks } } : {}),
+    ...(hostBlocks > 0 ? { host: { blocks: hostBlocks, ...HOST_OPTIONS[setup.hostMode] } } : {}),
     // A request, and what brings a part of it back.
     maxSequences: 2,
     maxBatchSequences: 1,

@@ -25,7 +25,7 @@ export interface Counts {
   readonly hitTokens: number;
   /** Blocks lost for good. */
   readonly evictions: number;
-  /** Blocks moved to the host. */
+  /** Blocks copied to the host. */
   readonly offloads: number;
   /** Blocks moved back to the device. */
   readonly onboards: number;
@@ -102,13 +102,14 @@ class ReplayRun {
   }
 
   finish(seconds: number): Counts {
-    const { evictions, offloadedBlocks, onboardedBlocks } = this.#manager.stats();
+    const { evictions, offloadedBlocks, sparedOffloads, mirroredBlocks, onboardedBlocks } =
+      this.#manager.stats();
     this.#manager.close();
     return {
       hitBlocks: this.#hitBlocks,
       hitTokens: this.#hitTokens,
       evictions,
-      offloads: offloadedBlocks,
+      offloads: offloadedBlocks - sparedOffloads + mirroredBlocks,
       onboards: onboardedBlocks,
       seconds,
     };
