@@ -243,8 +243,10 @@ export class KvCacheManager {
 
   /**
    * Tells when a prompt that is cached is expected to be used again, where that is known only after its
-   * sequence was closed. `'never'`: what leads nowhere else is evicted first. A number changes nothing yet:
-   * what was closed keeps its class until it is used again. O(blocks of the prompt).
+   * sequence was closed. A number, of milliseconds from now, counts as `close({ reuse })` would have for the
+   * sequence that used the end of what is found last. `'never'`: what leads nowhere else is evicted first, and
+   * no number takes that back, only a use. What a sequence holds is told by its own close.
+   * O(blocks of the prompt + blocks used since).
    */
   expectReuse(tokens: TokenIds, reuse: Reuse, options?: PromptOptions): void {
     const core = KvCacheManager.#coreOf(this);

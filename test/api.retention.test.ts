@@ -187,6 +187,50 @@ describe('what is known of the next use', () => {
     expect([blocksOf(A), blocksOf(B)]).toEqual([2, 0]);
   });
 
+  it('as a number counts once it was learned what such numbers mean', () => {
+    const SOON = 4;
+    const LATE = 1000;
+    const whoStays = (expectations: readonly [Uint32Array, number][]): number[] => {
+      kv.close();
+      kv = make({ eviction: 'adaptive' });
+      teach(SOON, LATE);
+      cache(A);
+      cache(B);
+      for (const [prompt, reuse] of expectations) kv.expectReuse(prompt, reuse);
+      press();
+      return [blocksOf(A), blocksOf(B)];
+    };
+    expect(whoStays([])).toEqual([0, 2]);
+    expect(
+      whoStays([
+        [A, SOON],
+        [B, LATE],
+      ]),
+    ).toEqual([2, 0]);
+    expect(
+      whoStays([
+        [B, LATE],
+        [A, LATE],
+        [B, SOON],
+      ]),
+    ).toEqual([0, 2]);
+    expect(whoStays([[B, LATE]])).toEqual([2, 0]);
+  });
+
+  /** Conversations that come back as it was told of them, some soon and some late, until that is known. */
+  function teach(soon: number, late: number): void {
+    for (let round = 0; round < 64; round++) {
+      const patient = ids(2 * BLOCK, 10_000 + round * 100);
+      const hasty = ids(2 * BLOCK, 10_050 + round * 100);
+      openComputed(kv, patient).close({ reuse: late });
+      openComputed(kv, hasty).close({ reuse: soon });
+      now += soon;
+      kv.open(hasty).close({ reuse: 'never' });
+      now += late - soon;
+      kv.open(patient).close({ reuse: 'never' });
+    }
+  }
+
   it('does not make a prompt unfindable', () => {
     openComputed(kv, A).close({ reuse: 'never' });
     expect(blocksOf(A)).toBe(2);

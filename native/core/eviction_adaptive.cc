@@ -10,6 +10,7 @@
 // victim, as it would be the last to return. A candidate must be worth clearly less than the least
 // recently used one to go before it: where nothing is to be learned, this is LRU.
 #include <cmath>
+#include <utility>
 
 #include "eviction_policy.h"
 #include "octaves.h"
@@ -46,7 +47,7 @@ class Adaptive final : public EvictionPolicy {
                  std::uint32_t reuse) override {
     model_.Forget();
     turn_ = turn;
-    late_ = IsLate(reuse) ? kGapClasses : 0;
+    late_ = LateOffset(reuse);
     class_ = static_cast<std::uint8_t>(ClassOf(turn.gap) + late_);
     reused_ = Reuse({});
     // Several samples of one prompt are one turn: the last.
@@ -60,6 +61,24 @@ class Adaptive final : public EvictionPolicy {
     if (number_ % kTurnsBetweenLearning == 0) model_.Learn();
   }
   void EndTurn() override { number_ = kNoTurn; }
+
+  void Expect(RunId end, std::uint32_t blocks, std::uint32_t reuse) override {
+    const TurnNumber turn = TurnOf(end, blocks);
+    if (turn == kNoTurn || !turns_.At(turn).waits) return;
+    Ended& ended = turns_.At(turn);
+    const std::uint8_t before =
+        std::exchange(ended.turn_class, Expected(ended.turn_class, FromThen(ended.time, reuse)));
+    ended.waits = reuse != kReuseNever;
+    for (std::uint32_t age = 0; age < ReuseModel::kAges; ++age) {
+      if (next_of_age_[age] <= turn) continue;
+      model_.Unwaits(before, age);
+      if (ended.waits) model_.Waits(ended.turn_class, age);
+    }
+  }
+
+  std::uint8_t PlaceExpected(const RunUse& use, std::uint32_t reuse) const override {
+    return Expected(use.queue, FromThen(use.last_use, reuse));
+  }
 
   std::uint8_t Place(RunUse& use, std::uint32_t end) override {
     std::uint8_t queue = class_;
@@ -134,9 +153,22 @@ class Adaptive final : public EvictionPolicy {
     return gap < median_ + kPerOctave / 2 ? 2 : 3;
   }
 
-  // After more than twice the usual pause, or never.
-  bool IsLate(std::uint32_t reuse) const {
-    return reuse != kReuseUnknown && Octaves(reuse) > median_ + kPerOctave;
+  // Of the classes of turns that return after more than twice the usual pause, or never.
+  std::uint8_t LateOffset(std::uint32_t reuse) const {
+    const bool is_late = reuse != kReuseUnknown && Octaves(reuse) > median_ + kPerOctave;
+    return is_late ? kGapClasses : 0;
+  }
+
+  // The class, or queue, of what is told to be expected only after it was put into one.
+  std::uint8_t Expected(std::uint8_t turn_class, std::uint32_t reuse) const {
+    return static_cast<std::uint8_t>(turn_class % kGapClasses + LateOffset(reuse));
+  }
+
+  // What is told now, as it would have been told then.
+  std::uint32_t FromThen(std::uint32_t then, std::uint32_t reuse) const {
+    if (reuse == kReuseUnknown || reuse == kReuseNever) return reuse;
+    const std::uint64_t pause = std::uint64_t{now_ - then} + reuse;
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(pause, kReuseNever - 1));
   }
 
   float WorthOf(const Candidate& candidate) const {

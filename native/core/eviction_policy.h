@@ -54,6 +54,14 @@ class EvictionPolicy {
                          std::uint32_t /*reuse*/) {}
   virtual void EndTurn() {}
 
+  // The prompt that ends with `end`, after so many blocks, is expected again in so many
+  // milliseconds, or never, or nobody knows: for what is learned. O(1).
+  virtual void Expect(RunId /*end*/, std::uint32_t /*blocks*/, std::uint32_t /*reuse*/) {}
+  // The queue of a run that is expected so, and was placed before. O(1).
+  virtual std::uint8_t PlaceExpected(const RunUse& use, std::uint32_t /*reuse*/) const {
+    return use.queue;
+  }
+
   // A run was used and is given back: the queue that it joins. `end`: the blocks of the path up to
   // its end. O(1).
   virtual std::uint8_t Place(RunUse& use, std::uint32_t end) = 0;

@@ -93,7 +93,9 @@ class Manager {
   // The same for what is cached of a prompt. Returns the tokens found: none under invalid keys.
   std::uint32_t RetainPrompt(Tokens tokens, std::string_view name_space, const Retention& retention,
                              KeyRanges keys = {});
-  // What is known of the next use of a prompt that is cached: only kReuseNever has an effect. O(b).
+  // When a prompt that is cached is expected to be used, as Close tells it, but from now on. It is
+  // told of the turn that used the end of what is found last; what a sequence holds waits for its
+  // close. After kReuseNever only a use counts. O(b + runs used since that turn).
   void ExpectReuse(Tokens tokens, std::string_view name_space, std::uint32_t reuse,
                    KeyRanges keys = {});
   // Time passes, on a clock of the caller's that never goes back. O(log runs) for each run whose

@@ -171,6 +171,10 @@ class PrefixIndex {
   }
   // Nobody will ask for a run that waits: it goes first.
   void MakeWorthless(RunId run);
+  // What the turn that used a run last left, from its end or from within it up, is expected again
+  // in so many milliseconds: it goes to the queues that fit that. This does not count as a use.
+  // O(runs above).
+  void Expect(RunId run, std::uint32_t reuse);
   // Time passes: runs whose life is over become worthless. O(log runs) for each of these.
   void SetTime(Milliseconds now);
 

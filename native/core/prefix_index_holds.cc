@@ -146,6 +146,21 @@ void PrefixIndex::MakeWorthless(RunId id) {
   Enlist(id, Entrance::kMoved);
 }
 
+// A run that is in no queue now may come back to one: an open step may be aborted.
+void PrefixIndex::Expect(RunId id, std::uint32_t reuse) {
+  const std::uint32_t turn = uses_[id].turn;
+  RunId moved = kNone;
+  for (; runs_[id].parent != kNone && uses_[id].turn == turn; id = runs_[id].parent) {
+    RunUse& use = uses_[id];
+    const std::uint8_t queue = policy_->PlaceExpected(use, reuse);
+    if (queue == use.queue) continue;
+    use.queue = queue;
+    if (!RunLists::IsQueue(runs_[id].list)) continue;
+    lists_.Requeue(id, QueueOf(id, use), moved);
+    moved = id;
+  }
+}
+
 void PrefixIndex::SetTime(Milliseconds now) {
   if (now <= now_) return;
   now_ = now;

@@ -99,6 +99,8 @@ void Manager::State::ExpectReuse(Tokens tokens, std::string_view name, std::uint
                                  KeyRanges ranges) {
   const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
   if (match.run == kNone) return;
+  index.policy().Expect(match.run, match.tokens / config.block_size, reuse);
+  index.Expect(match.run, reuse);
   const bool is_end = match.count == index.run(match.run).length && IsEnd(match.run);
   if (reuse == kReuseNever && is_end) ForgetEnd(match.run);
 }

@@ -1,7 +1,5 @@
 #include "reuse_model.h"
 
-#include <algorithm>
-
 namespace pagedkv {
 namespace {
 

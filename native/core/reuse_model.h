@@ -8,6 +8,7 @@
 // yet is taken from all classes together.
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "octaves.h"
@@ -31,6 +32,12 @@ class ReuseModel {
   // A turn that did not return yet comes of age; a turn returns. O(1).
   void Waits(std::uint32_t turn_class, std::uint32_t age) { Add(waits_, turn_class, age); }
   void Returns(std::uint32_t turn_class, std::uint32_t age) { Add(returns_, turn_class, age); }
+  // It is known only now that a turn which came of age was not to be counted so. O(1).
+  void Unwaits(std::uint32_t turn_class, std::uint32_t age) {
+    for (const std::uint32_t each : {turn_class, kClasses}) {
+      waits_[each][age] = std::max(waits_[each][age] - weight_, 0.0);
+    }
+  }
   // What was seen before counts a little less from now on. O(1), amortised.
   void Forget();
 

@@ -115,6 +115,36 @@ void RunLists::BringBack(RunId id) {
   Link(id, PlaceByStamp(id));
 }
 
+// --- From queue to queue ---
+
+// `hint`: a run of that list that it may stand behind.
+void RunLists::Relocate(RunId id, ListId list, PartitionId partition, RunId hint) {
+  Run& run = runs_[id];
+  const bool is_aside = (run.flags & kRunAside) != 0;
+  CountBlocks(run, -VisibleOf(run));
+  if (!is_aside) Unlink(id);
+  run.list = list;
+  if (is_divided_) partitions_[id] = partition;
+  CountBlocks(run, VisibleOf(run));
+  if (is_aside) return;
+  run.prev = hint;
+  Link(id, PlaceByStamp(id));
+}
+
+void RunLists::Requeue(RunId id, ListId queue, RunId below) {
+  const bool is_near =
+      below != kNone && runs_[below].list == queue && (runs_[below].flags & kRunAside) == 0;
+  Relocate(id, queue, partitions_[id], is_near ? below : PlaceFromEnd(id, queue));
+  ForgetChosen(ListsOf(runs_[id]), id);
+}
+
+RunId RunLists::PlaceFromEnd(RunId id, ListId list) const {
+  const PartitionId partition = is_divided_ ? partitions_[id] : PartitionId{0};
+  RunId before = lists_[partition].of[list].tail;
+  while (before != kNone && runs_[before].stamp > runs_[id].stamp) before = runs_[before].prev;
+  return before;
+}
+
 // --- Partitions ---
 
 void RunLists::Divide(std::uint32_t partitions) {
@@ -133,15 +163,8 @@ void RunLists::MoveTo(PartitionId partition, std::vector<RunId>& runs) {
       partitions_[id] = partition;
       continue;
     }
-    const bool is_aside = (run.flags & kRunAside) != 0;
-    CountBlocks(run, -VisibleOf(run));
-    if (!is_aside) Unlink(id);
-    partitions_[id] = partition;
-    CountBlocks(run, VisibleOf(run));
-    if (is_aside) continue;
-    run.prev = last[run.list];
-    Link(id, PlaceByStamp(id));
-    last[run.list] = id;
+    Relocate(id, run.list, partition, last[run.list]);
+    if ((run.flags & kRunAside) == 0) last[run.list] = id;
   }
   for (Lists& lists : lists_) {
     std::fill_n(lists.recent, kRecentTurns, kNone);
@@ -223,6 +246,10 @@ void RunLists::ForgetRecent(RunId id) {
         above != kNone && IsQueue(runs_[above].list) && uses_[above].turn == uses_[id].turn;
     recent = is_same_turn ? above : kNone;
   }
+  ForgetChosen(lists, id);
+}
+
+void RunLists::ForgetChosen(Lists& lists, RunId id) {
   for (RunId& chosen : lists.chosen) {
     if (chosen == id) chosen = kNone;
   }

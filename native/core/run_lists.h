@@ -42,6 +42,10 @@ class RunLists {
   // since).
   void Join(RunId id, ListId list, Entrance entrance);
   void Leave(RunId id);
+  // A run that waits goes to another queue of its tier and level, to where it stands by its stamp.
+  // `below`: the run that went there before it, should it stand near, or kNone. O(runs of that
+  // queue that were used since).
+  void Requeue(RunId id, ListId queue, RunId below);
   // `front` takes its place behind `id`, of which it was split off.
   void JoinBehind(RunId front, RunId id);
   // The visible entries of a listed run have changed by so many.
@@ -129,8 +133,11 @@ class RunLists {
   RunId Choose(const Lists& lists, Tier tier, std::uint8_t level);
   EvictionPolicy::Candidate CandidateOf(RunId id, Tier tier, bool is_front) const;
   void ForgetRecent(RunId id);
+  static void ForgetChosen(Lists& lists, RunId id);
   void BringBack(RunId id);
+  void Relocate(RunId id, ListId list, PartitionId partition, RunId hint);
   RunId PlaceByStamp(RunId id) const;
+  RunId PlaceFromEnd(RunId id, ListId list) const;
   static std::uint64_t& FilledQueues(Lists& lists, ListId list) {
     return lists.filled[(list - kFirstQueue) / kQueuesPerTier];
   }

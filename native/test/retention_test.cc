@@ -1,5 +1,7 @@
 // What callers ask of blocks, at the core: what an abort, a clear and a take-over do to it.
 
+#include <random>
+
 #include "simulated_device.h"
 #include "test.h"
 #include "test_config.h"
@@ -115,6 +117,62 @@ TEST("an ended conversation gives up to where others went on, and no further") {
   CHECK_EQ(Blocks(device, Join(system, Text(2, 16))), 3);
   CHECK_EQ(Blocks(device, Join(system, Text(3, 16))), 2);
   device.CloseAll();
+}
+
+// Conversations that go on at random, told of either as they close or once they have rested a
+// while.
+class Conversations {
+ public:
+  Conversations(const Config& config, std::uint64_t seed, bool is_told_later)
+      : device_(config), random_(seed), is_told_later_(is_told_later) {
+    while (chats_.size() < 12) chats_.push_back({++texts_, 0});
+  }
+
+  std::uint64_t GoOn() {
+    Chat& chat = chats_[Below(12)];
+    if (chat.length > 300) chat = {++texts_, 0};
+    chat.length += 1 + Below(60);
+    const TokenList prompt = Join(Text(1, 40), Text(chat.text, chat.length));
+    const SequenceId sequence = device_.Chat(prompt);
+    const std::uint32_t rest_ms = Below(2) * Below(100);
+    const std::uint32_t words[] = {kReuseUnknown, kReuseNever, Below(50), Below(9000)};
+    const std::uint32_t reuse = words[Below(4)];
+    const std::uint32_t from_close = reuse < kReuseNever ? rest_ms + reuse : reuse;
+    device_.Close(sequence, is_told_later_ ? kReuseUnknown : from_close);
+    Rest(rest_ms);
+    if (is_told_later_) device_.ExpectReuse(prompt, reuse);
+    const std::uint64_t digest = device_.Digest();
+    Rest(Below(300));
+    return digest;
+  }
+
+ private:
+  struct Chat {
+    std::uint32_t text;
+    std::uint32_t length;
+  };
+
+  std::uint32_t Below(std::uint32_t end) { return static_cast<std::uint32_t>(random_() % end); }
+  void Rest(std::uint32_t ms) { device_.SetTime(now_ms_ += ms); }
+
+  SimulatedDevice device_;
+  std::mt19937_64 random_;
+  const bool is_told_later_;
+  std::uint64_t now_ms_ = 0;
+  std::vector<Chat> chats_;
+  std::uint32_t texts_ = 1;
+};
+
+TEST("what is told after the close counts as if it had been told at the close") {
+  const std::uint64_t seed = EnvironmentNumber("PAGEDKV_SEED", 1);
+  SetContext("PAGEDKV_SEED=" + std::to_string(seed));
+  for (const PolicyKind policy : {PolicyKind::kAdaptive, PolicyKind::kLru}) {
+    Config config = Pool(64, 24);
+    config.policy = policy;
+    Conversations at_once(config, seed, false);
+    Conversations later(config, seed, true);
+    for (std::uint32_t turn = 0; turn < 300; ++turn) CHECK_EQ(later.GoOn(), at_once.GoOn());
+  }
 }
 
 }  // namespace

@@ -58,6 +58,11 @@ TEST("the worth of a turn is the most returns for the time that waiting for them
     const std::uint32_t turn_class = below(ReuseModel::kClasses);
     const std::uint32_t age = (below(kAges) + 7 * turn_class) % (6 + 6 * turn_class);
     model.Waits(turn_class, age);
+    if (count % 5 == 0) {  // and was taken for another one at first
+      const std::uint32_t other = below(ReuseModel::kClasses);
+      model.Waits(other, age);
+      model.Unwaits(other, age);
+    }
     seen[turn_class].waits[age]++;
     all.waits[age]++;
     if (below(1 + age % 5) != 0 || below(3) == 0) continue;
