@@ -1,15 +1,14 @@
 // The turns of lately: when each ended, and by which prefix it is known again when its conversation
 // goes on, even if nothing of it is in memory any more. Bounded: the oldest are forgotten.
 //
-// A turn's number is given once. Marks are 32-bit fingerprints in sets of four, the oldest of which
-// gives way: to know a turn again costs O(1).
+// A turn's number is given once. To know a turn again by its mark, a 32-bit fingerprint, costs
+// O(1).
 #pragma once
 
-#include <array>
 #include <bit>
 #include <vector>
 
-#include "types.h"
+#include "sets_of_four.h"
 
 namespace pagedkv {
 
@@ -27,7 +26,7 @@ class TurnMemory {
   };
 
   explicit TurnMemory(std::uint32_t turns)
-      : turns_(std::bit_ceil(turns)), marks_(turns_.size() / 2) {}
+      : turns_(std::bit_ceil(turns)), marks_(static_cast<std::uint32_t>(turns_.size() / 2)) {}
 
   TurnNumber newest() const { return newest_; }
   TurnNumber oldest() const {
@@ -39,37 +38,22 @@ class TurnMemory {
 
   TurnNumber Add(const Ended& ended, std::uint32_t mark) {
     At(++newest_) = ended;
-    std::array<Mark, 4>& set = SetOf(mark);
-    Mark* place = &set[0];
-    for (Mark& each : set) {
-      if (each.turn < place->turn) place = &each;
-    }
-    *place = {mark, newest_};
+    marks_.OldestFor(mark) = {mark, newest_};
     return newest_;
   }
 
   // The newest turn with this mark, or kNoTurn.
   TurnNumber Find(std::uint32_t mark) const {
     TurnNumber found = kNoTurn;
-    for (const Mark& each : SetOf(mark)) {
-      if (each.mark == mark && each.turn > found && Knows(each.turn)) found = each.turn;
+    for (const auto& [fingerprint, turn] : marks_.SetOf(mark)) {
+      if (fingerprint == mark && turn > found && Knows(turn)) found = turn;
     }
     return found;
   }
 
  private:
-  struct Mark {
-    std::uint32_t mark = 0;
-    TurnNumber turn = kNoTurn;
-  };
-
-  std::array<Mark, 4>& SetOf(std::uint32_t mark) { return marks_[mark & (marks_.size() - 1)]; }
-  const std::array<Mark, 4>& SetOf(std::uint32_t mark) const {
-    return marks_[mark & (marks_.size() - 1)];
-  }
-
   std::vector<Ended> turns_;
-  std::vector<std::array<Mark, 4>> marks_;
+  SetsOfFour<TurnNumber> marks_;
   TurnNumber newest_ = kNoTurn;
 };
 
