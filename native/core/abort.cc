@@ -55,39 +55,48 @@ void Manager::State::UndoStep(std::uint32_t slot, bool executed) {
   if (!executed) AbandonClaims(slot);
 }
 
-void Manager::State::UndoEntry(std::uint32_t slot, StepEntry& entry, bool executed) {
+void Manager::State::UndoEntry(std::uint32_t slot, const StepEntry& entry, bool executed) {
+  Sequence& sequence = sequences[entry.sequence];
+  sequence.steps &= ~(1u << slot);
+  sequence.writable = entry.old_writable;
+  sequence.diverged = entry.old_diverged;
+  if (entry.change == kNone) {
+    sequence.planned = entry.begin;
+  } else {
+    UndoChange(entry, steps[slot].ChangeOf(entry), executed);
+  }
+  TellSequence(entry.sequence);
+}
+
+void Manager::State::UndoChange(const StepEntry& entry, EntryChange& change, bool executed) {
   const SequenceId id = entry.sequence;
   Sequence& sequence = sequences[id];
-  sequence.steps &= ~(1u << slot);
   if ((entry.flags & kEntryLeftTail) != 0) {
     Tail& tail = tails[sequence.tail];
     if (--tail.leavers == 0) tail.leaver_steps = 0;
   }
-  if (entry.lifted != kNone && !executed) Reindex(entry);
-  ForgetLifted(entry);
-  sequence.planned = entry.old_planned;
-  sequence.writable = entry.old_writable;
-  sequence.diverged = entry.old_diverged;
-  if (entry.old_run != kNone) {
+  if (change.lifted != kNone && !executed) Reindex(change);
+  ForgetLifted(change);
+  sequence.planned = change.old_planned;
+  if (change.old_run != kNone) {
     LeaveTail(id);
     const RunId from = sequence.run;
-    sequence.run = entry.old_run;
-    sequence.blocks = entry.old_blocks;
-    sequence.length = entry.old_length;
-    sequence.cached = entry.old_cached;
+    sequence.run = change.old_run;
+    sequence.blocks = change.old_blocks;
+    sequence.length = change.old_length;
+    sequence.cached = change.old_cached;
     if (executed || index.IsDetached(from)) {
       ReleaseHold(from, HoldKind::kActive);
     } else {
       index.UndoAcquire(from, HoldKind::kActive);
     }
   }
-  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = entry.old_resident;
+  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = change.old_resident;
   if ((entry.flags & kEntryActivated) != 0) Deactivate(id, executed);
-  if (entry.update_begin != kNone) MarkDirty(id, entry.update_begin, entry.update_end);
-  const bool rewritten = (entry.flags & kEntryCopied) != 0 || entry.old_run != kNone;
+  if (change.update_begin != kNone) MarkDirty(id, change.update_begin, change.update_end);
+  const bool rewritten = (entry.flags & kEntryCopied) != 0 || change.old_run != kNone;
   if (rewritten && sequence.resident) FillRow(id);
   if (sequence.planned == 0 && index.IsDetached(sequence.run)) BeginAnew(id);  // cleared meanwhile
-  TellSequence(id);
 }
 
 // Swapped out again, as if it had not been scheduled.
@@ -106,22 +115,22 @@ void Manager::State::Deactivate(SequenceId id, bool executed) {
 
 // Puts the block that the sequence took out of the index back, unless others have moved on
 // meanwhile.
-void Manager::State::Reindex(StepEntry& entry) {
-  Sequence& sequence = sequences[entry.sequence];
+void Manager::State::Reindex(EntryChange& change) {
+  Sequence& sequence = sequences[change.sequence];
   const TailId tail = sequence.tail;
-  const std::uint64_t stamp = entry.old_stamp;
-  const Content block = index.slots().ContentOf(entry.lifted);
+  const std::uint64_t stamp = change.old_stamp;
+  const Content block = index.slots().ContentOf(change.lifted);
   if (tails[tail].holders != 1 || FindPublished(sequence.run, block) != kNone || !EnsureRuns(1))
     return;
   BlockId set[kMaxGroups];
   std::copy_n(TailSet(tail), groups, set);
   // A run of its own comes back as one: the two stood in different places of their list.
-  const bool is_alike = index.IsRetained(sequence.run, entry.old_priority, entry.old_life);
+  const bool is_alike = index.IsRetained(sequence.run, change.old_priority, change.old_life);
   if (stamp == kNoStamp && is_alike && index.CanAppend(sequence.run)) {
-    index.Append(sequence.run, entry.lifted, set);
+    index.Append(sequence.run, change.lifted, set);
   } else {
-    const RunId run = index.AddChild(sequence.run, entry.lifted, set);
-    index.Retain(run, entry.old_priority, entry.old_life);
+    const RunId run = index.AddChild(sequence.run, change.lifted, set);
+    index.Retain(run, change.old_priority, change.old_life);
     index.run(run).stamp = stamp == kNoStamp ? kUsedSince : stamp;
     index.Exchange(sequence.run, HoldKind::kActive, run, HoldKind::kActive);
     sequence.run = run;
@@ -129,16 +138,16 @@ void Manager::State::Reindex(StepEntry& entry) {
   sequence.blocks++;
   sequence.tail = kNone;
   FreeTail(tail);
-  entry.lifted = kNone;
+  change.lifted = kNone;
 }
 
 // What a sequence took out of the index does not go back there.
-void Manager::State::ForgetLifted(StepEntry& entry) {
-  if (entry.lifted == kNone) return;
-  const TailId tail = sequences[entry.sequence].tail;
+void Manager::State::ForgetLifted(EntryChange& change) {
+  if (change.lifted == kNone) return;
+  const TailId tail = sequences[change.sequence].tail;
   for (std::uint32_t group = 0; group < groups; ++group) pools[group].Unpair(TailSet(tail)[group]);
-  index.Forget(entry.lifted);
-  entry.lifted = kNone;
+  index.Forget(change.lifted);
+  change.lifted = kNone;
 }
 
 }  // namespace pagedkv

@@ -167,15 +167,16 @@ Status Manager::State::Commit(StepHandle handle, Tokens ids) {
   open_steps.erase(open_steps.begin());
   reserved_runs -= step.reserved_runs;
   const Token* given = ids.data();
-  for (StepEntry& entry : step.entries) {
-    const Token* tokens = given;
-    if ((entry.flags & kEntryKnown) != 0) {
-      tokens = &step.ids[entry.token_offset];
-    } else {
-      given += entry.end - entry.begin;
-    }
-    if (!CommitInTail(slot, entry, *tokens)) CommitEntry(slot, entry, tokens);
+  const auto count = static_cast<std::uint32_t>(step.entries.size());
+  for (std::uint32_t number = 0; number < count; ++number) {
+    number += CommitInOwnTails(slot, number, given);
+    if (number == count) break;
+    const StepEntry& entry = step.entries[number];
+    const bool is_known = (entry.flags & kEntryKnown) != 0;
+    CommitEntry(slot, entry, is_known ? &step.ids[entry.token_offset] : given);
+    if (!is_known) given += entry.end - entry.begin;
   }
+  stats.committed_tokens += step.queries;
   stats.steps++;
   CloseStep(slot, false);
   return Status::kOk;
@@ -199,38 +200,30 @@ void Manager::State::LeaveShared(SequenceId id, const StepEntry& entry) {
   if (sequence.length % bs != 0) stats.copies_on_write++;
 }
 
-// One token in the sequence's own tail, which it does not fill. False: commit it as any other.
-bool Manager::State::CommitInTail(std::uint32_t slot, const StepEntry& entry, Token token) {
-  Sequence& sequence = sequences[entry.sequence];
-  const std::uint32_t used = entry.begin - sequence.blocks * config.block_size;
-  if ((entry.flags & kEntryInTail) == 0 || sequence.tail == kNone || used + 1 >= config.block_size)
-    return false;
-  TailTokens(entry.sequence)[used] = token;
-  Tail& tail = tails[sequence.tail];
-  tail.used = std::max(tail.used, used + 1);
-  sequence.steps &= ~(1u << slot);
-  sequence.length = entry.end;
-  sequence.computed = true;
-  shared[layout.sequence_length + entry.sequence] = entry.end;
-  stats.committed_tokens++;
-  return true;
+// What was planned beside the tokens comes true.
+void Manager::State::CommitChange(std::uint32_t slot, const StepEntry& entry) {
+  EntryChange& change = steps[slot].ChangeOf(entry);
+  ForgetLifted(change);
+  if ((entry.flags & kEntryCopied) != 0) LeaveShared(entry.sequence, entry);
+  if (change.old_run != kNone) {
+    ReleaseHold(change.old_run, HoldKind::kActive);
+    RetainFound(entry.sequence, change.old_blocks);
+  }
+  if ((entry.flags & kEntryOnboarded) != 0) sequences[entry.sequence].resident = true;
+  stats.hit_tokens += change.skipped;
 }
 
-void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids) {
+void Manager::State::CommitEntry(std::uint32_t slot, const StepEntry& entry, const Token* ids) {
   const SequenceId id = entry.sequence;
   Sequence& sequence = sequences[id];
-  const Step& step = steps[slot];
+  Step& step = steps[slot];
   const std::uint32_t bs = config.block_size;
   sequence.steps &= ~(1u << slot);
-  ForgetLifted(entry);
-  if ((entry.flags & kEntryCopied) != 0) {
-    LeaveShared(id, entry);
+  const BlockId* next = nullptr;
+  if (entry.change != kNone) {
+    CommitChange(slot, entry);
+    next = step.sets.data() + std::size_t{step.ChangeOf(entry).first_set} * groups;
   }
-  if (entry.old_run != kNone) {
-    ReleaseHold(entry.old_run, HoldKind::kActive);
-    RetainFound(id, entry.old_blocks);
-  }
-  if ((entry.flags & kEntryOnboarded) != 0) sequence.resident = true;
 
   std::uint32_t position = entry.begin;
   if (position < sequence.blocks * bs) {
@@ -238,7 +231,6 @@ void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Tok
     position += inside;
     ids += inside;
   }
-  const BlockId* next = step.sets.data() + std::size_t{entry.first_set} * groups;
   BlockId set[kMaxGroups];
   while (position < entry.end) {
     const std::uint32_t used = position % bs;
@@ -267,8 +259,6 @@ void Manager::State::CommitEntry(std::uint32_t slot, StepEntry& entry, const Tok
   sequence.length = entry.end;
   sequence.computed = true;
   if (step.has_redundant) RefreshHeldCells(id);
-  stats.committed_tokens += entry.end - entry.begin;
-  stats.hit_tokens += entry.skipped;
   shared[layout.sequence_length + id] = sequence.length;
 }
 

@@ -72,9 +72,10 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
     bytes += std::bit_ceil(std::uint64_t{config.groups[0].device_blocks}) * sizeof(BlockId);
   }
   bytes += Claims(config) * (sizeof(Claim) + 2 * set);
-  bytes += config.max_open_steps * (SetsPerStep(config) * (8 * set + sizeof(Onboard)) +
-                                    config.max_batch_sequences * sizeof(StepEntry) +
-                                    config.max_batch_tokens * sizeof(Token));
+  bytes += config.max_open_steps *
+           (SetsPerStep(config) * (8 * set + sizeof(Onboard)) +
+            config.max_batch_sequences * (sizeof(StepEntry) + sizeof(EntryChange)) +
+            config.max_batch_tokens * sizeof(Token));
   bytes += std::uint64_t{config.max_sequences} *
            (sizeof(Sequence) + sizeof(Tail) + set + config.block_size * sizeof(Token) +
             kMaxRetentions * sizeof(Retention));
@@ -116,6 +117,7 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
   for (Step& step : steps) {
     step.generation = 1;
     step.entries.reserve(c.max_batch_sequences);
+    step.changes.reserve(c.max_batch_sequences);
     step.ids.resize(c.max_batch_tokens);
     step.sets.reserve(sets * groups);
     step.onboards.reserve(c.max_step_transfers);

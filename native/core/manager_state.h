@@ -1,6 +1,7 @@
 // What a manager is made of. The rooms that work on it: sequences in manager.cc, plans in
-// schedule.cc, how plans end in commit.cc, claims and evictions in eviction.cc, whom they serve in
-// quotas.cc, swap-outs in transfer.cc, the oracle in validate.cc.
+// schedule.cc, how plans end in commit.cc, both for decoding in own_tails.cc, claims and evictions
+// in eviction.cc, whom they serve in quotas.cc, swap-outs in transfer.cc, the oracle in
+// validate.cc.
 #pragma once
 
 #include <map>
@@ -236,12 +237,9 @@ struct Manager::State {
   ScheduleResult Plan(std::uint32_t count, const BatchTotals& totals);
   Status CheckBatch(std::uint32_t count, BatchTotals& totals);
   void ResetStep(std::uint32_t slot);
-  std::uint32_t PlanInOwnTails(std::uint32_t slot, std::uint32_t number, std::uint32_t count,
-                               std::uint32_t& token_offset);
-  bool IsAloneInTail(const Sequence& sequence) const;
   bool PlanEntry(std::uint32_t slot, std::uint32_t number, std::uint32_t token_offset);
   void Activate(StepEntry& entry);
-  void MatchAgain(StepEntry& entry, Tokens tokens);
+  void MatchAgain(EntryChange& change, Tokens tokens);
   bool BringBack(std::uint32_t slot, StepEntry& entry);
   bool OnboardSet(std::uint32_t slot, const BlockId* host, TailId tail, bool swapped);
   bool PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint32_t end);
@@ -251,11 +249,12 @@ struct Manager::State {
   bool PlanCopy(std::uint32_t slot, StepEntry& entry, std::uint32_t cell, const BlockId* source,
                 std::uint32_t used);
   bool CanTakeOver(const Sequence& sequence) const;
-  void TakeOver(StepEntry& entry, std::uint32_t position);
-  void Reindex(StepEntry& entry);
-  void ForgetLifted(StepEntry& entry);
-  bool AddSets(std::uint32_t slot, StepEntry& entry, std::uint32_t cell, std::uint32_t count);
+  void TakeOver(EntryChange& change, std::uint32_t position);
+  void Reindex(EntryChange& change);
+  void ForgetLifted(EntryChange& change);
+  bool AddSets(std::uint32_t slot, EntryChange& change, std::uint32_t cell, std::uint32_t count);
   void WriteSlots(std::uint32_t slot, const StepEntry& entry, std::uint32_t first_query);
+  void TellEntries(std::uint32_t slot);
   void TellStep(std::uint32_t slot);
   BlockId OnDevice(std::uint32_t group, BlockId block) const {
     return pools[group].IsHost(block) ? pools[group].copy(block) : block;
@@ -263,6 +262,12 @@ struct Manager::State {
   Shortage ShortageOf(std::uint32_t count, PartitionId whom) const;
   std::uint32_t BlocksFor(SequenceId id, std::uint32_t tokens) const;
   std::uint32_t InFlightDevice() const;
+
+  // --- One more token each (own_tails.cc) ---
+  std::uint32_t PlanInOwnTails(std::uint32_t slot, std::uint32_t number, std::uint32_t count,
+                               std::uint32_t& token_offset);
+  std::uint32_t CommitInOwnTails(std::uint32_t slot, std::uint32_t number, const Token*& awaited);
+  bool IsAloneInTail(const Sequence& sequence) const;
 
   // --- How plans end (commit.cc) ---
   Status BeginExecute(StepHandle handle);
@@ -275,8 +280,8 @@ struct Manager::State {
   void SettleOnboarded(RunId run);
   void CancelOnboards(std::uint32_t slot);
   void FinishArrivals(std::uint32_t slot, bool ok);
-  bool CommitInTail(std::uint32_t slot, const StepEntry& entry, Token token);
-  void CommitEntry(std::uint32_t slot, StepEntry& entry, const Token* ids);
+  void CommitEntry(std::uint32_t slot, const StepEntry& entry, const Token* ids);
+  void CommitChange(std::uint32_t slot, const StepEntry& entry);
   void LeaveShared(SequenceId id, const StepEntry& entry);
   void PublishBlock(SequenceId id, const BlockId* set, const Token* tokens);
   RunId FindPublished(RunId parent, Content block) const;
@@ -284,7 +289,8 @@ struct Manager::State {
   void AdoptTail(SequenceId id);
   void UnhideFirst(RunId run);
   void RefreshHeldCells(SequenceId id);
-  void UndoEntry(std::uint32_t slot, StepEntry& entry, bool executed);
+  void UndoEntry(std::uint32_t slot, const StepEntry& entry, bool executed);
+  void UndoChange(const StepEntry& entry, EntryChange& change, bool executed);
   void Deactivate(SequenceId id, bool executed);
   void UndoStep(std::uint32_t slot, bool executed);
   void AbortStep(std::uint32_t slot);

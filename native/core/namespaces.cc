@@ -69,9 +69,9 @@ void Manager::State::Detach(RunId root) {
 void Manager::State::TellLiftedGone(RunId root) {
   if (!index.events().is_on()) return;
   for (const std::uint32_t slot : open_steps) {
-    for (const StepEntry& entry : steps[slot].entries) {
-      if (entry.lifted == kNone) continue;
-      const std::uint32_t number = TokenSlots::NumberOf(entry.lifted);
+    for (const EntryChange& change : steps[slot].changes) {
+      if (change.lifted == kNone) continue;
+      const std::uint32_t number = TokenSlots::NumberOf(change.lifted);
       if (index.events().IsKnown(number) && index.events().RootOf(number) == root)
         index.events().Removed(number);
     }

@@ -16,8 +16,8 @@ void Manager::State::Activate(StepEntry& entry) {
 }
 
 // Others may have computed more of the prompt since it was opened: the pass then leaves that out.
-void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
-  Sequence& sequence = sequences[entry.sequence];
+void Manager::State::MatchAgain(EntryChange& change, Tokens tokens) {
+  Sequence& sequence = sequences[change.sequence];
   if (sequence.tail != kNone || index.IsDetached(sequence.run) || !EnsureRuns(2)) return;
   const std::uint32_t bs = config.block_size;
   const auto count = static_cast<std::uint32_t>(tokens.size());
@@ -50,13 +50,13 @@ void Manager::State::MatchAgain(StepEntry& entry, Tokens tokens) {
   const bool saves_block = before == sequence.length && match.tokens == count;
   const bool saves_tokens = std::min(before + match.tokens + part, total - 1) > sequence.length;
   if (!saves_tokens && !saves_block) return;
-  entry.old_run = sequence.run;  // held until the step ends, so that an abort can go back to it
-  Attach(entry.sequence, match, before, total);
-  sequence.cached += sequence.length - entry.old_length;
+  change.old_run = sequence.run;  // held until the step ends, so that an abort can go back to it
+  Attach(change.sequence, match, before, total);
+  sequence.cached += sequence.length - change.old_length;
   if (index.IsHost(sequence.run)) sequence.resident = false;
-  if (sequence.resident) FillRow(entry.sequence);
+  if (sequence.resident) FillRow(change.sequence);
   QueueFound(sequence.run);
-  TellSequence(entry.sequence);
+  TellSequence(change.sequence);
 }
 
 bool Manager::State::BringBack(std::uint32_t slot, StepEntry& entry) {

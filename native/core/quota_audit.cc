@@ -112,9 +112,9 @@ class QuotaAudit {
   void CheckSteps() const {
     for (const std::uint32_t slot : s_.open_steps) {
       const Step& step = s_.steps[slot];
-      for (const StepEntry& entry : step.entries) {
-        const PartitionId partition = s_.PartitionOf(s_.sequences[entry.sequence].run);
-        for (std::uint32_t set = entry.first_set; set < entry.first_set + entry.sets; ++set)
+      for (const EntryChange& change : step.changes) {
+        const PartitionId partition = s_.PartitionOf(s_.sequences[change.sequence].run);
+        for (std::uint32_t set = change.first_set; set < change.first_set + change.sets; ++set)
           CheckSet(step, set, partition);
       }
       for (std::size_t i = 0; i < step.onboards.size(); ++i) {

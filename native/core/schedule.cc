@@ -47,9 +47,11 @@ void Manager::State::ResetStep(std::uint32_t slot) {
   step.depends_on = 0;
   step.copies = 0;
   step.offloads = 0;
+  step.queries = 0;
   step.missing_ids = 0;
   step.has_redundant = false;
   step.entries.clear();
+  step.changes.clear();
   step.sets.clear();
   step.onboards.clear();
   step.onboard_hosts.clear();
@@ -105,8 +107,6 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTot
   step.reserved_runs = runs;
   reserved_runs += runs;
 
-  std::uint32_t* words = StepWords(slot);
-  words[layout.step_cumulative] = 0;
   std::uint32_t token_offset = 0;
   for (std::uint32_t number = 0; number < count; ++number) {
     number += PlanInOwnTails(slot, number, count, token_offset);
@@ -129,73 +129,6 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTot
   return {Status::kOk, {slot, step.generation, config.nonce}, {}};
 }
 
-// What most sequences of most steps need: one more token, in a block that nobody else holds. It
-// allocates nothing, changes no cell and leaves nothing to undo but a length. Plans the entries
-// from `number` on, as long as they are such, and returns how many.
-std::uint32_t Manager::State::PlanInOwnTails(std::uint32_t slot, std::uint32_t number,
-                                             std::uint32_t count, std::uint32_t& token_offset) {
-  Step& step = steps[slot];
-  std::uint32_t* const words = StepWords(slot);
-  std::uint32_t* const rows = words + layout.step_rows;
-  std::uint32_t* const past = words + layout.step_past;
-  std::uint32_t* const skipped = words + layout.step_skipped;
-  std::uint32_t* const cumulative = words + layout.step_cumulative;
-  std::uint32_t* const slots = words + layout.step_slots;
-  const std::uint32_t* const ids = shared + layout.batch_tokens;
-  const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
-  const std::uint32_t first = number;
-  std::uint32_t query = cumulative[number];
-  for (; number < count; ++number, ++query, given += kBatchEntryWords) {
-    Sequence& sequence = sequences[given[0]];
-    const std::uint32_t position = sequence.planned;
-    const std::uint32_t used = position - sequence.blocks * config.block_size;
-    const bool is_one = (given[3] & ~kCountOnly) == 1;
-    if (!is_one || used >= config.block_size || !IsAloneInTail(sequence)) break;
-
-    StepEntry& entry = step.entries.emplace_back();
-    entry.sequence = given[0];
-    entry.begin = position;
-    entry.end = position + 1;
-    entry.token_offset = token_offset;
-    entry.old_length = sequence.length;
-    entry.old_planned = position;
-    entry.old_writable = sequence.writable;
-    entry.old_diverged = sequence.diverged;
-    entry.flags = kEntryInTail;
-    if ((given[3] & kCountOnly) == 0) {
-      entry.flags = kEntryInTail | kEntryKnown;
-      step.ids[token_offset] = ids[token_offset];
-      token_offset++;
-    } else {
-      step.missing_ids++;
-    }
-    step.depends_on |= sequence.steps;
-    sequence.planned = position + 1;
-    sequence.writable = true;
-    sequence.steps |= 1u << slot;
-
-    rows[number] = given[0];
-    past[number] = position;
-    skipped[number] = 0;
-    cumulative[number + 1] = query + 1;
-    const BlockId* set = TailSet(sequence.tail);
-    for (std::uint32_t group = 0; group < groups; ++group) {
-      slots[std::size_t{group} * config.max_batch_tokens + query] =
-          set[group] * config.block_size + used;
-    }
-  }
-  return number - first;
-}
-
-// Whether its next token falls into a block that nobody else holds, and its row is told as it
-// stands.
-bool Manager::State::IsAloneInTail(const Sequence& sequence) const {
-  if (sequence.tail == kNone || !sequence.resident || sequence.dirty_begin != kNone) return false;
-  if (sequence.state != SequenceState::kActive) return false;
-  const Tail& tail = tails[sequence.tail];
-  return tail.holders == 1 && tail.leavers == 0 && tail.run == kNone;
-}
-
 bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
                                std::uint32_t token_offset) {
   Step& step = steps[slot];
@@ -206,15 +139,18 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   if (sequence.steps == 0) ResolveTail(given[0]);
   StepEntry& entry = step.entries.emplace_back();
   entry.sequence = given[0];
-  entry.old_length = sequence.length;
-  entry.old_planned = sequence.planned;
-  entry.old_blocks = sequence.blocks;
-  entry.old_cached = sequence.cached;
+  entry.token_offset = token_offset;
+  entry.change = static_cast<std::uint32_t>(step.changes.size());
   entry.old_writable = sequence.writable;
   entry.old_diverged = sequence.diverged;
-  entry.old_resident = sequence.resident;
-  entry.first_set = static_cast<std::uint32_t>(step.sets.size() / groups);
-  entry.token_offset = token_offset;
+  EntryChange& change = step.changes.emplace_back();
+  change.sequence = given[0];
+  change.first_set = static_cast<std::uint32_t>(step.sets.size() / groups);
+  change.old_length = sequence.length;
+  change.old_planned = sequence.planned;
+  change.old_blocks = sequence.blocks;
+  change.old_cached = sequence.cached;
+  change.old_resident = sequence.resident;
   const std::uint32_t end = sequence.planned + count;
   step.depends_on |= sequence.steps;
 
@@ -228,11 +164,11 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   if (sequence.steps == 0) {
     if (sequence.state == SequenceState::kSwapped) Activate(entry);
     if (known && count > 0 && !sequence.computed)
-      MatchAgain(entry, {&step.ids[token_offset], count});
+      MatchAgain(change, {&step.ids[token_offset], count});
     if (!sequence.resident && !BringBack(slot, entry)) return false;
   }
-  entry.skipped = sequence.planned - entry.old_planned;
-  entry.token_offset += entry.skipped;
+  change.skipped = sequence.planned - change.old_planned;
+  entry.token_offset += change.skipped;
   entry.begin = sequence.planned;
   entry.end = end;
   if (!PlanWrites(slot, entry, end)) return false;
@@ -244,30 +180,30 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
 
 // Takes block sets for so many cells of the entry's row. Where there are quotas, each set is a
 // question of its own.
-bool Manager::State::AddSets(std::uint32_t slot, StepEntry& entry, std::uint32_t cell,
+bool Manager::State::AddSets(std::uint32_t slot, EntryChange& change, std::uint32_t cell,
                              std::uint32_t count) {
-  const PartitionId whom = PartitionOf(sequences[entry.sequence].run);
+  const PartitionId whom = PartitionOf(sequences[change.sequence].run);
   const bool is_limited = quotas.any();
   if (!is_limited && !EnsureSets(slot, whom, 0, count)) return false;
   std::vector<BlockId>& sets = steps[slot].sets;
-  if (entry.sets == 0) entry.first_set = static_cast<std::uint32_t>(sets.size() / groups);
-  MarkDirty(entry.sequence, cell, cell + count);
+  if (change.sets == 0) change.first_set = static_cast<std::uint32_t>(sets.size() / groups);
+  MarkDirty(change.sequence, cell, cell + count);
   BlockId set[kMaxGroups];
   for (const std::uint32_t end = cell + count; cell < end; ++cell) {
     if (is_limited && !TakeSet(slot, whom, set)) return false;
     for (std::uint32_t group = 0; group < groups; ++group) {
       if (!is_limited) set[group] = TakeBlock(group, whom);
-      Row(entry.sequence, group)[cell] = set[group] & ~kFromClaim;
+      Row(change.sequence, group)[cell] = set[group] & ~kFromClaim;
       sets.push_back(set[group]);
     }
-    entry.sets++;
+    change.sets++;
   }
   return true;
 }
 
 bool Manager::State::PlanCopy(std::uint32_t slot, StepEntry& entry, std::uint32_t cell,
                               const BlockId* source, std::uint32_t used) {
-  if (!AddSets(slot, entry, cell, 1)) return false;
+  if (!AddSets(slot, steps[slot].ChangeOf(entry), cell, 1)) return false;
   entry.flags |= kEntryCopied;
   if (used == 0) return true;
   Step& step = steps[slot];
@@ -290,8 +226,8 @@ bool Manager::State::CanTakeOver(const Sequence& sequence) const {
 }
 
 // The indexed block at the end, which nobody else needs, becomes a private tail.
-void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
-  Sequence& sequence = sequences[entry.sequence];
+void Manager::State::TakeOver(EntryChange& change, std::uint32_t position) {
+  Sequence& sequence = sequences[change.sequence];
   const RunId run = sequence.run;
   const std::uint32_t last = index.run(run).length - 1u;
   BlockId set[kMaxGroups];
@@ -299,17 +235,17 @@ void Manager::State::TakeOver(StepEntry& entry, std::uint32_t position) {
     set[group] = index.block(run, last, group);
     pools[group].set_state(set[group], BlockState::kPrivate);
   }
-  entry.old_priority = index.use(run).priority;
-  entry.old_life = index.LifeOf(run);
-  std::memcpy(TailTokens(entry.sequence), index.TokensOf(run, last),
+  change.old_priority = index.use(run).priority;
+  change.old_life = index.LifeOf(run);
+  std::memcpy(TailTokens(change.sequence), index.TokensOf(run, last),
               config.block_size * sizeof(Token));
   if (last > 0) {
-    entry.lifted = index.LiftTail(run);
+    change.lifted = index.LiftTail(run);
   } else {
     sequence.run = index.run(run).parent;
-    entry.old_stamp = index.run(run).stamp;
+    change.old_stamp = index.run(run).stamp;
     index.Exchange(run, HoldKind::kActive, sequence.run, HoldKind::kActive);
-    entry.lifted = index.LiftRun(run);
+    change.lifted = index.LiftRun(run);
   }
   sequence.blocks--;
   sequence.tail = NewTail(set, position - sequence.blocks * config.block_size, 1);
@@ -335,7 +271,7 @@ bool Manager::State::PlanInIndexed(std::uint32_t slot, StepEntry& entry, std::ui
     }
   }
   if (position > base && CanTakeOver(sequence)) {
-    TakeOver(entry, position);
+    TakeOver(steps[slot].ChangeOf(entry), position);
     return true;
   }
   // The copy takes the place of a cell that an open step of this sequence still reads: not before
@@ -384,9 +320,10 @@ bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint3
     if (!PlanInTail(slot, entry, position)) return false;
   }
   std::uint32_t cell = (position + bs - 1) / bs;
-  if (entry.sets > 0 && position % bs == 0) cell++;  // a copy of no token took this cell
+  EntryChange& change = steps[slot].ChangeOf(entry);
+  if (change.sets > 0 && position % bs == 0) cell++;  // a copy of no token took this cell
   const std::uint32_t cells = (end + bs - 1) / bs;
-  if (cell < cells && !AddSets(slot, entry, cell, cells - cell)) return false;
+  if (cell < cells && !AddSets(slot, change, cell, cells - cell)) return false;
   sequence.writable = end > sequence.blocks * bs || sequence.diverged;
   sequence.planned = end;
   WriteSlots(slot, entry, position);
@@ -395,17 +332,11 @@ bool Manager::State::PlanWrites(std::uint32_t slot, StepEntry& entry, std::uint3
 
 void Manager::State::WriteSlots(std::uint32_t slot, const StepEntry& entry,
                                 std::uint32_t first_written) {
-  std::uint32_t* words = StepWords(slot);
-  const auto number = static_cast<std::uint32_t>(steps[slot].entries.size() - 1);
+  Step& step = steps[slot];
   const std::uint32_t bs = config.block_size;
-  const std::uint32_t begin = words[layout.step_cumulative + number];
-  words[layout.step_rows + number] = entry.sequence;
-  words[layout.step_past + number] = entry.begin;
-  words[layout.step_skipped + number] = entry.skipped;
-  words[layout.step_cumulative + number + 1] = begin + (entry.end - entry.begin);
   for (std::uint32_t group = 0; group < groups; ++group) {
-    std::uint32_t* slots =
-        words + layout.step_slots + std::uint64_t{group} * config.max_batch_tokens + begin;
+    std::uint32_t* slots = StepWords(slot) + layout.step_slots +
+                           std::uint64_t{group} * config.max_batch_tokens + step.queries;
     const std::uint32_t* row = Row(entry.sequence, group);
     std::uint32_t position = entry.begin;
     while (position < first_written) *slots++ = kNone, position++;
@@ -415,24 +346,42 @@ void Manager::State::WriteSlots(std::uint32_t slot, const StepEntry& entry,
       for (; position < stop; ++position) *slots++ = out++;
     }
   }
+  step.queries += entry.end - entry.begin;
 }
 
-// Writes the moves, the changed cells and the header.
+// Writes where each sequence's tokens stand.
+void Manager::State::TellEntries(std::uint32_t slot) {
+  const Step& step = steps[slot];
+  std::uint32_t* const words = StepWords(slot);
+  std::uint32_t* rows = words + layout.step_rows;
+  std::uint32_t* past = words + layout.step_past;
+  std::uint32_t* skipped = words + layout.step_skipped;
+  std::uint32_t* cumulative = words + layout.step_cumulative;
+  std::uint32_t query = 0;
+  for (const StepEntry& entry : step.entries) {
+    *rows++ = entry.sequence;
+    *past++ = entry.begin;
+    *skipped++ = entry.change == kNone ? 0 : step.changes[entry.change].skipped;
+    *cumulative++ = query;
+    query += entry.end - entry.begin;
+  }
+  *cumulative = query;
+}
+
+// Writes the entries, the moves, the changed cells and the header.
 void Manager::State::TellStep(std::uint32_t slot) {
   Step& step = steps[slot];
   std::uint32_t* words = StepWords(slot);
+  TellEntries(slot);
   std::uint32_t updates = 0;
-  std::uint32_t number = 0;
-  for (StepEntry& entry : step.entries) {
-    number++;
-    if ((entry.flags & kEntryInTail) != 0) continue;  // it has no change to tell
-    Sequence& sequence = sequences[entry.sequence];
+  for (EntryChange& change : step.changes) {
+    Sequence& sequence = sequences[change.sequence];
     if (sequence.dirty_begin == kNone) continue;
     std::uint32_t* record = words + layout.step_updates + std::uint64_t{updates++} * 3;
-    record[0] = entry.sequence;
-    record[1] = entry.update_begin = sequence.dirty_begin;
+    record[0] = change.sequence;
+    record[1] = change.update_begin = sequence.dirty_begin;
     record[2] = sequence.dirty_end - sequence.dirty_begin;
-    entry.update_end = sequence.dirty_end;
+    change.update_end = sequence.dirty_end;
     sequence.dirty_begin = kNone;
   }
   std::uint32_t* record = words + layout.step_offloads;
@@ -457,8 +406,8 @@ void Manager::State::TellStep(std::uint32_t slot) {
         step.sets[std::size_t{step.onboards[i / groups].set} * groups + group] & ~kFromClaim;
   }
   words[kStepGeneration] = step.generation;
-  words[kStepBatch] = number;
-  words[kStepTokens] = words[layout.step_cumulative + number];
+  words[kStepBatch] = static_cast<std::uint32_t>(step.entries.size());
+  words[kStepTokens] = step.queries;
   words[kStepOffloads] = step.offloads * groups;
   words[kStepOnboards] = static_cast<std::uint32_t>(step.onboard_hosts.size());
   words[kStepCopies] = step.copies;

@@ -15,18 +15,27 @@ enum EntryFlag : std::uint8_t {
   kEntryLeftTail = 4,    // … of its tail; else of an indexed block
   kEntryActivated = 16,  // it was swapped out
   kEntryOnboarded = 32,  // it was not resident
-  kEntryInTail = 64,     // one token, into a block that it holds alone
 };
 
 inline constexpr std::uint64_t kNoStamp = ~0ull;
 
-// One sequence of a step: what was planned, and what to go back to.
+// One sequence of a step: the tokens that were planned. Most append one to a block that they hold
+// alone, and there is no more to know of them.
 struct StepEntry {
   SequenceId sequence = kNone;
   std::uint32_t begin = 0;  // position of the first query token
   std::uint32_t end = 0;
   std::uint32_t token_offset = 0;  // into the step's tokens
-  std::uint32_t first_set = 0;     // into the step's block sets
+  std::uint32_t change = kNone;    // into the step's changes, of those that need more than that
+  std::uint8_t flags = 0;
+  bool old_writable = false;
+  bool old_diverged = false;
+};
+
+// What else an entry needs, and what to go back to.
+struct EntryChange {
+  SequenceId sequence = kNone;
+  std::uint32_t first_set = 0;  // into the step's block sets
   std::uint32_t sets = 0;
   std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
@@ -42,9 +51,6 @@ struct StepEntry {
   std::uint32_t update_begin = kNone;  // the cells that the step tells as changed
   std::uint32_t update_end = 0;
   std::uint8_t old_priority = kDefaultPriority;
-  std::uint8_t flags = 0;
-  bool old_writable = false;
-  bool old_diverged = false;
   bool old_resident = false;
 };
 
@@ -84,9 +90,11 @@ struct Step {
   std::uint32_t copies = 0;
   std::uint32_t offloads = 0;  // sets copied to the host
   std::uint32_t reserved_runs = 0;
+  std::uint32_t queries = 0;      // its query tokens
   std::uint32_t missing_ids = 0;  // that commit must bring
   bool has_redundant = false;     // it brought in a block that was computed meanwhile
   std::vector<StepEntry> entries;
+  std::vector<EntryChange> changes;
   std::vector<Token> ids;
   // Block sets, one block a group each, in order of allocation. kFromClaim marks those claimed.
   std::vector<BlockId> sets;
@@ -99,6 +107,8 @@ struct Step {
   std::vector<std::uint8_t> mirror_claims;  // of each, a bit per group that a claim has given
   std::vector<Deferred> redundant;          // those blocks
   std::vector<Deferred> deferred;           // to be freed when this step ends
+
+  EntryChange& ChangeOf(const StepEntry& entry) { return changes[entry.change]; }
 };
 
 inline constexpr BlockId kFromClaim = 1u << 31;

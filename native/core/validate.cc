@@ -72,10 +72,10 @@ class Validator {
       if (sequence.state == SequenceState::kActive) tail_active_[sequence.tail]++;
     }
     for (const std::uint32_t slot : s_.open_steps) {
-      for (const StepEntry& entry : s_.steps[slot].entries) {
-        if (entry.old_run != kNone) Hold(entry.old_run, HoldKind::kActive);
-        const RunId above = s_.sequences[entry.sequence].run;
-        if (entry.lifted != kNone) content_.SeeLifted(entry.lifted, above);
+      for (const EntryChange& change : s_.steps[slot].changes) {
+        if (change.old_run != kNone) Hold(change.old_run, HoldKind::kActive);
+        const RunId above = s_.sequences[change.sequence].run;
+        if (change.lifted != kNone) content_.SeeLifted(change.lifted, above);
       }
     }
     for (const auto& transfer : s_.transfers) {
