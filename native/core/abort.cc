@@ -59,7 +59,8 @@ void Manager::State::UndoEntry(std::uint32_t slot, const StepEntry& entry, bool 
   Sequence& sequence = sequences[entry.sequence];
   sequence.steps &= ~(1u << slot);
   sequence.writable = entry.old_writable;
-  sequence.diverged = entry.old_diverged;
+  // An older step that had left the block may have been committed since.
+  sequence.diverged = sequence.diverged && entry.old_diverged;
   if (entry.change == kNone) {
     sequence.planned = entry.begin;
   } else {

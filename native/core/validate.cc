@@ -114,6 +114,7 @@ class Validator {
       Require(sequence.planned >= sequence.length, "less is planned than committed");
       Require(sequence.steps != 0 || sequence.planned == sequence.length,
               "tokens are planned in no step");
+      Require(sequence.steps != 0 || !sequence.diverged, "a block was left in no step");
       for (const std::uint64_t part :
            {std::uint64_t{id}, std::uint64_t{sequence.length}, std::uint64_t{sequence.planned},
             std::uint64_t{sequence.cached}, std::uint64_t{sequence.steps},

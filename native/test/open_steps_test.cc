@@ -87,6 +87,24 @@ TEST("aborting the newest of two steps of a sequence leaves the older one") {
   device.CloseAll();
 }
 
+TEST("aborting the newest of three steps leaves what the oldest committed, and the middle one") {
+  SimulatedDevice device(Pool(16));
+  const SequenceId chat = device.Fork(device.Chat(Text(1, 32)), 20);
+  const StepId one = device.Schedule({{chat, Text(2, 1)}});  // copies the block that it stands in
+  const StepId two = device.Schedule({{chat, Text(2, 1, 1)}});
+  const StepId three = device.Schedule({{chat, Text(2, 1, 2)}});
+  device.Execute(one);
+  device.Commit(one);
+  device.Abort(three);
+  const TokenList prompt = Join(Text(1, 20), Text(2, 3));
+  CHECK_EQ(device.Lookup(prompt).device_tokens, 20);
+  CHECK_EQ(device.Lookup(prompt).computing_tokens, 2);
+  device.Execute(two);
+  device.Commit(two);
+  CHECK_EQ(device.History(chat).size(), 22);
+  device.CloseAll();
+}
+
 TEST("a later step that would copy a block out of an open one's table waits for its end") {
   SimulatedDevice device(Pool(16));
   device.Cache(Text(1, 32));
