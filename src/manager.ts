@@ -119,8 +119,9 @@ export class KvCacheManager {
   readonly #batch: Batch;
 
   /**
-   * Allocates all metadata that it will ever need. Throws `INVALID_OPTION`, `UNKNOWN_OPTION`, and
-   * `OUT_OF_MEMORY` where the machine cannot hold it. O(blocks).
+   * Allocates the metadata of all its blocks and sequences. Names of namespaces and extra keys come later, and
+   * each stays once, for as long as a sequence or what is cached stands under it. Throws `INVALID_OPTION`,
+   * `UNKNOWN_OPTION`, and `OUT_OF_MEMORY` where the machine cannot hold it. O(blocks).
    */
   constructor(options: KvCacheManagerOptions) {
     const config = readManagerOptions(options);

@@ -28,10 +28,14 @@ constexpr std::uint32_t kTurnsBetweenLearning = 32;
 constexpr float kClearlyLess = 0.8F;
 constexpr std::uint32_t kLeastTurns = 1024;
 
+std::uint32_t MostTurns(std::uint32_t blocks) {
+  return std::max(kLeastTurns, blocks / 4);
+}
+
 class Adaptive final : public EvictionPolicy {
  public:
   Adaptive(const RunUse* uses, std::uint32_t blocks)
-      : EvictionPolicy(uses, Memory::kTurns), turns_(std::max(kLeastTurns, blocks / 4)) {}
+      : EvictionPolicy(uses, Memory::kTurns), turns_(MostTurns(blocks)) {}
 
   void Opened(Turn& turn, RunId deepest, std::span<const std::uint32_t> missing) override {
     ComeOfAge();
@@ -224,6 +228,10 @@ class Adaptive final : public EvictionPolicy {
 
 std::unique_ptr<EvictionPolicy> MakeAdaptive(const RunUse* uses, std::uint32_t blocks) {
   return std::make_unique<Adaptive>(uses, blocks);
+}
+
+std::uint64_t AdaptiveBytes(std::uint32_t blocks) {
+  return TurnMemory::Bytes(MostTurns(blocks));
 }
 
 }  // namespace pagedkv

@@ -12,13 +12,17 @@ namespace {
 constexpr std::uint8_t kOnce = 0;
 constexpr std::uint8_t kAgain = 1;
 
+std::uint32_t MostLost(std::uint32_t blocks) {
+  return blocks / kRunBlocks;
+}
+
 class Arc final : public EvictionPolicy {
  public:
   Arc(const RunUse* uses, std::uint32_t blocks)
       : EvictionPolicy(uses, Memory::kTurnsAndDrops),
         blocks_(blocks),
-        lost_once_(blocks / kRunBlocks),
-        lost_again_(blocks / kRunBlocks) {}
+        lost_once_(MostLost(blocks)),
+        lost_again_(MostLost(blocks)) {}
 
   void Opened(Turn& turn, RunId, std::span<const std::uint32_t> missing) override {
     turn.known_blocks = turn.hit_blocks;
@@ -86,6 +90,10 @@ class Arc final : public EvictionPolicy {
 
 std::unique_ptr<EvictionPolicy> MakeArc(const RunUse* uses, std::uint32_t blocks) {
   return std::make_unique<Arc>(uses, blocks);
+}
+
+std::uint64_t ArcBytes(std::uint32_t blocks) {
+  return 2 * Ghosts::Bytes(MostLost(blocks));
 }
 
 }  // namespace pagedkv

@@ -31,4 +31,16 @@ std::unique_ptr<EvictionPolicy> MakePolicy(PolicyKind kind, const RunUse* uses,
   return std::make_unique<Lru>(uses);
 }
 
+std::uint64_t PolicyBytes(PolicyKind kind, std::uint32_t blocks) {
+  switch (kind) {
+    case PolicyKind::kArc:
+      return ArcBytes(blocks);
+    case PolicyKind::kAdaptive:
+      return AdaptiveBytes(blocks);
+    case PolicyKind::kLru:
+      break;
+  }
+  return 0;
+}
+
 }  // namespace pagedkv

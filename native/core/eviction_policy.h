@@ -81,5 +81,9 @@ std::unique_ptr<EvictionPolicy> MakePolicy(PolicyKind kind, const RunUse* uses,
                                            std::uint32_t blocks);
 std::unique_ptr<EvictionPolicy> MakeArc(const RunUse* uses, std::uint32_t blocks);
 std::unique_ptr<EvictionPolicy> MakeAdaptive(const RunUse* uses, std::uint32_t blocks);
+// What it remembers by.
+std::uint64_t PolicyBytes(PolicyKind kind, std::uint32_t blocks);
+std::uint64_t ArcBytes(std::uint32_t blocks);
+std::uint64_t AdaptiveBytes(std::uint32_t blocks);
 
 }  // namespace pagedkv

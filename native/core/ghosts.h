@@ -12,7 +12,9 @@ namespace pagedkv {
 class Ghosts {
  public:
   explicit Ghosts(std::uint32_t most)
-      : most_(std::max<std::uint32_t>(most, 4)), sets_(std::max<std::uint32_t>(most_ / 2, 4)) {}
+      : most_(std::max<std::uint32_t>(most, 4)), sets_(Sets(most)) {}
+
+  static std::uint64_t Bytes(std::uint32_t most) { return Table::Bytes(Sets(most)); }
 
   std::uint32_t size() const { return size_; }
 
@@ -35,14 +37,16 @@ class Ghosts {
   }
 
  private:
-  using Ghost = SetsOfFour<std::uint64_t>::Entry;
+  using Table = SetsOfFour<std::uint64_t>;
+  using Ghost = Table::Entry;
 
+  static std::uint32_t Sets(std::uint32_t most) { return std::max<std::uint32_t>(most / 2, 4); }
   bool Lives(const Ghost& ghost) const {
     return ghost.number != 0 && ghost.number + most_ > newest_;
   }
 
   const std::uint32_t most_;
-  SetsOfFour<std::uint64_t> sets_;
+  Table sets_;
   std::uint64_t newest_ = 0;
   std::uint32_t size_ = 0;
 };

@@ -56,8 +56,9 @@ class Manager {
   };
 
   static Status CheckConfig(const Config& config);
-  // Bytes of core metadata that a manager of this shape will allocate, the shared memory not
-  // counted.
+  // Bytes of core metadata that a manager of this shape allocates at once, the shared memory not
+  // counted. Names of namespaces and extra keys are the caller's to bound: each takes its bytes for
+  // as long as anything stands under it.
   static std::uint64_t MetadataBytes(const Config& config);
 
   // Requires CheckConfig(config) == kOk and `shared` of SharedLayout::For(config).words zeroed

@@ -52,7 +52,7 @@ std::uint64_t PrefixIndex::MetadataBytes(const Config& config) {
   const std::uint64_t lanes = (config.groups.size() + 1) * kRunBlocks * sizeof(std::uint32_t);
   const std::uint64_t run = sizeof(Run) + sizeof(RunId) + sizeof(RunUse) + Expiry::BytesPerRun() +
                             RunLists::BytesPerRun() + lanes;
-  return RunCapacity(config) * run +
+  return RunCapacity(config) * run + PolicyBytes(config.policy, EntryCapacity(config)) +
          EntryCapacity(config) * (TokenSlots::BytesPerSlot(config.block_size) +
                                   (config.events ? EventLog::BytesPerSlot() : 0));
 }

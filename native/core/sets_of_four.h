@@ -19,6 +19,9 @@ class SetsOfFour {
   };
   using Set = std::array<Entry, 4>;
 
+  static std::uint64_t Bytes(std::uint32_t sets) {
+    return std::uint64_t{std::bit_ceil(sets)} * sizeof(Set);
+  }
   // At least so many sets.
   explicit SetsOfFour(std::uint32_t sets) : sets_(std::bit_ceil(sets)) {}
 

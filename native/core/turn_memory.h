@@ -26,7 +26,12 @@ class TurnMemory {
   };
 
   explicit TurnMemory(std::uint32_t turns)
-      : turns_(std::bit_ceil(turns)), marks_(static_cast<std::uint32_t>(turns_.size() / 2)) {}
+      : turns_(std::bit_ceil(turns)), marks_(std::bit_ceil(turns) / 2) {}
+
+  static std::uint64_t Bytes(std::uint32_t turns) {
+    const std::uint32_t all = std::bit_ceil(turns);
+    return std::uint64_t{all} * sizeof(Ended) + SetsOfFour<TurnNumber>::Bytes(all / 2);
+  }
 
   TurnNumber newest() const { return newest_; }
   TurnNumber oldest() const {

@@ -43,6 +43,16 @@ TEST("metadata grows with the pool") {
   CHECK(Manager::MetadataBytes(Pool(1u << 20)) > Manager::MetadataBytes(Pool(64)));
 }
 
+TEST("what an eviction policy remembers is metadata") {
+  Config config = Pool(1u << 20);
+  config.policy = PolicyKind::kLru;
+  const std::uint64_t nothing_remembered = Manager::MetadataBytes(config);
+  for (const PolicyKind policy : {PolicyKind::kArc, PolicyKind::kAdaptive}) {
+    config.policy = policy;
+    CHECK(Manager::MetadataBytes(config) > nothing_remembered);
+  }
+}
+
 TEST("an empty prompt, an empty batch and an empty entry are refused") {
   SimulatedDevice device(Pool(4));
   CHECK_EQ(device.TryOpen({}).status, Status::kEmptyTokens);
