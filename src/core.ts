@@ -141,7 +141,9 @@ function measure(config: Uint32Array): { metadataBytes: number; offsets: Offsets
   check(native.measure(config, out));
   const entries = OFFSETS.map((name, i) => {
     const isOfStep = name.startsWith('step') && name !== 'steps';
-    return [name, out[1 + i]! + (isOfStep ? 0 : native.replyWords)] as const;
+    // A number that was read from an array of doubles stays one until it is rounded, and an index that
+    // is a double makes every access slower.
+    return [name, Math.floor(out[1 + i]! + (isOfStep ? 0 : native.replyWords))] as const;
   });
   return { metadataBytes: out[0]!, offsets: Object.fromEntries(entries) as Offsets };
 }
