@@ -210,7 +210,7 @@ void Manager::State::CommitChange(std::uint32_t slot, const StepEntry& entry) {
     RetainFound(entry.sequence, change.old_blocks);
   }
   if ((entry.flags & kEntryOnboarded) != 0) sequences[entry.sequence].resident = true;
-  stats.hit_tokens += change.skipped;
+  stats.hit_tokens += entry.skipped;
 }
 
 void Manager::State::CommitEntry(std::uint32_t slot, const StepEntry& entry, const Token* ids) {
@@ -415,14 +415,14 @@ void Manager::State::CloseStep(std::uint32_t slot, bool is_undone) {
   step.state = StepState::kFree;
   step.generation++;
   StepWords(slot)[kStepGeneration] = step.generation;
+  if (closing_sequences == 0) return;
   for (const StepEntry& entry : step.entries) {
-    Sequence& sequence = sequences[entry.sequence];
-    if (sequence.steps != 0) continue;
-    sequence.writable = false;
-    sequence.diverged = false;
+    const Sequence& sequence = sequences[entry.sequence];
+    if (sequence.steps != 0 || !sequence.closing) continue;
+    closing_sequences--;
     if (is_undone && sequence.prefetches) {
       UndoOpen(entry.sequence);
-    } else if (sequence.closing) {
+    } else {
       FinishClose(entry.sequence);
     }
   }

@@ -143,7 +143,10 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
 
 Status Manager::State::Check(SequenceHandle handle, SequenceId& id) const {
   id = handle.slot;
-  if (IsOpen(handle)) return Status::kOk;
+  return IsOpen(handle) ? Status::kOk : WhyNotOpen(handle);
+}
+
+Status Manager::State::WhyNotOpen(SequenceHandle handle) const {
   const bool was_open = handle.nonce == config.nonce && handle.slot < sequences.size() &&
                         handle.generation <= sequences[handle.slot].generation;
   return was_open ? Status::kSequenceClosed : Status::kSequenceForeign;
@@ -403,6 +406,7 @@ Status Manager::State::Close(SequenceHandle handle, std::uint32_t reuse) {
   sequences[id].reuse = reuse;
   if (sequences[id].steps != 0) {
     sequences[id].closing = true;
+    closing_sequences++;
     TellSequence(id);
     return Status::kOk;
   }

@@ -32,6 +32,7 @@ struct Manager::State {
     return handle.generation == sequence.generation && sequence.state != SequenceState::kClosed &&
            !sequence.closing;
   }
+  Status WhyNotOpen(SequenceHandle handle) const;
   Status Check(StepHandle handle, std::uint32_t& slot) const;
   SequenceHandle HandleOf(SequenceId id) const {
     return {id, sequences[id].generation, config.nonce};
@@ -353,6 +354,7 @@ struct Manager::State {
 
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_sequences;
+  std::uint32_t closing_sequences = 0;  // that open steps still hold
   ZeroedArray<Token> tail_tokens;
   std::vector<Retention> retentions;  // kMaxRetentions a sequence
   std::vector<Tail> tails;

@@ -5,6 +5,13 @@
 #include "manager_state.h"
 
 namespace pagedkv {
+namespace {
+
+SequenceHandle HandleIn(const std::uint32_t* entry) {
+  return {entry[0], entry[1], entry[2]};
+}
+
+}  // namespace
 
 Status Manager::State::Check(StepHandle handle, std::uint32_t& slot) const {
   if (handle.nonce != config.nonce || handle.slot >= steps.size()) return Status::kStepForeign;
@@ -26,10 +33,8 @@ Status Manager::State::CheckBatch(std::uint32_t count, BatchTotals& totals) {
   }
   const std::uint32_t* entry = shared + layout.batch_entries;
   for (std::uint32_t i = 0; i < count; ++i, entry += kBatchEntryWords) {
-    const SequenceHandle handle{entry[0], entry[1], entry[2]};
-    SequenceId id = handle.slot;
-    if (!IsOpen(handle)) return Check(handle, id);
-    Sequence& sequence = sequences[id];
+    if (!IsOpen(HandleIn(entry))) return WhyNotOpen(HandleIn(entry));
+    Sequence& sequence = sequences[entry[0]];
     if (sequence.state == SequenceState::kDropped) return Status::kSequenceDropped;
     if (sequence.batch_mark == batch_mark) return Status::kDuplicateInBatch;
     sequence.batch_mark = batch_mark;
@@ -84,6 +89,7 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
   std::copy_n(borrowed, kBatchEntryWords, entry);
   if (result.status == Status::kOk) {
     sequences[id].closing = sequences[id].prefetches = true;
+    closing_sequences++;
     TellSequence(id);
   } else {
     UndoOpen(id);
@@ -167,8 +173,8 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
       MatchAgain(change, {&step.ids[token_offset], count});
     if (!sequence.resident && !BringBack(slot, entry)) return false;
   }
-  change.skipped = sequence.planned - change.old_planned;
-  entry.token_offset += change.skipped;
+  entry.skipped = sequence.planned - change.old_planned;
+  entry.token_offset += entry.skipped;
   entry.begin = sequence.planned;
   entry.end = end;
   if (!PlanWrites(slot, entry, end)) return false;
@@ -361,7 +367,7 @@ void Manager::State::TellEntries(std::uint32_t slot) {
   for (const StepEntry& entry : step.entries) {
     *rows++ = entry.sequence;
     *past++ = entry.begin;
-    *skipped++ = entry.change == kNone ? 0 : step.changes[entry.change].skipped;
+    *skipped++ = entry.skipped;
     *cumulative++ = query;
     query += entry.end - entry.begin;
   }

@@ -33,15 +33,15 @@ struct alignas(64) Sequence {
   std::uint32_t dirty_end = 0;
   std::uint32_t batch_mark = 0;  // the schedule that saw it last
   KeyListId keys = kNone;
-  std::uint8_t retentions = 0;  // ranges that something was asked for
-  bool computed = false;        // a token was committed since open, fork or resume
-  bool resident = false;        // every held block is on the device, and in the row
-  bool writable = false;        // the block at `planned` is of an open step of this sequence
-  bool diverged = false;        // an open step has left the held indexed block
-  bool truncated = false;       // it stands inside an indexed block that it filled once
-  bool closing = false;         // closes when its last open step ends
-  bool prefetches = false;      // it holds what a step without tokens brings to the device
-  std::uint32_t cached = 0;     // found in memory at open or resume
+  std::uint8_t retentions = 0;          // ranges that something was asked for
+  bool computed = false;                // a token was committed since open, fork or resume
+  bool resident = false;                // every held block is on the device, and in the row
+  bool writable = false;                // in a step: the block at `planned` is of one of its steps
+  bool diverged = false;                // an open step has left the held indexed block
+  bool truncated = false;               // it stands inside an indexed block that it filled once
+  bool closing = false;                 // closes when its last open step ends
+  bool prefetches = false;              // it holds what a step without tokens brings to the device
+  std::uint32_t cached = 0;             // found in memory at open or resume
   std::uint32_t reuse = kReuseUnknown;  // told at close
   Turn turn;
 };

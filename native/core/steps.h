@@ -26,6 +26,7 @@ struct StepEntry {
   std::uint32_t begin = 0;  // position of the first query token
   std::uint32_t end = 0;
   std::uint32_t token_offset = 0;  // into the step's tokens
+  std::uint32_t skipped = 0;       // leading tokens of those given that were found in memory
   std::uint32_t change = kNone;    // into the step's changes, of those that need more than that
   std::uint8_t flags = 0;
   bool old_writable = false;
@@ -37,7 +38,6 @@ struct EntryChange {
   SequenceId sequence = kNone;
   std::uint32_t first_set = 0;  // into the step's block sets
   std::uint32_t sets = 0;
-  std::uint32_t skipped = 0;  // leading tokens of those given that were found in memory
   RunId old_run =
       kNone;  // held beside the sequence's own, where schedule found more of it in memory
   std::uint64_t old_stamp = kNoStamp;  // of the run of one block that it took over

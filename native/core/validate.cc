@@ -93,10 +93,12 @@ class Validator {
 
   void CheckSequences() {
     const std::uint32_t bs = s_.config.block_size;
+    std::uint32_t closing = 0;
     for (SequenceId id = 0; id < s_.sequences.size(); ++id) {
       const Sequence& sequence = s_.sequences[id];
       digest_.Add(sequence.generation);
       if (!IsOpen(id)) continue;
+      closing += sequence.closing ? 1 : 0;
       Require(index_.blocks_above_end(sequence.run) == sequence.blocks,
               "a sequence's block count is off");
       Require(index_.run(sequence.run).hidden == 0, "a sequence holds a hidden entry");
@@ -125,6 +127,7 @@ class Validator {
       DigestBlocks(sequence);
       if (sequence.state == SequenceState::kActive && sequence.resident) CheckRow(id);
     }
+    Require(closing == s_.closing_sequences, "the count of closing sequences is off");
   }
 
   // From the end to the start: a tail that was filled and indexed reads as the block that it is.
