@@ -50,14 +50,15 @@ export function schedule(kv: KvCacheManager, batch: Batch): Step {
   return step;
 }
 
-/** Opens prompts of one length and computes them together, as many tokens a pass as the batch may have. */
+/** Opens prompts of one length in a namespace, and computes them together, as many tokens a pass as the batch may have. */
 export function computePrompts(
   kv: KvCacheManager,
   batch: Batch,
   prompts: readonly Uint32Array[],
   batchTokens: number,
+  namespace = '',
 ): readonly Sequence[] {
-  const sequences = prompts.map((prompt) => kv.open(prompt));
+  const sequences = prompts.map((prompt) => kv.open(prompt, { namespace }));
   const length = prompts[0]!.length;
   const chunk = Math.floor(batchTokens / prompts.length);
   for (let begin = 0; begin < length; begin += chunk) {

@@ -1,6 +1,7 @@
 /**
  * What a block costs where every block must be taken from the cache: a chunk of 256 blocks is scheduled and
- * committed, and the figures are those of one. What was cached was last used in random order.
+ * committed, and the figures are those of one. What was cached was last used in random order. Where namespaces
+ * have quotas, all that is cached is theirs, as much of each, and they take turns.
  */
 import type { KvCacheManager, Sequence } from 'pagedkv';
 import { expect, type Case, type Prepared } from '../case.js';
@@ -19,6 +20,9 @@ const CHUNK_TOKENS = CHUNK_BLOCKS * BLOCK_SIZE;
 /** Of the prompts that fill the pool. */
 const PROMPT_BLOCKS = 16;
 const TOGETHER = CHUNK_BLOCKS / PROMPT_BLOCKS;
+const QUOTAS_POOL_BLOCKS = 1e5;
+/** Never reached: a quota that keeps nothing from being evicted. */
+const MIN_BLOCKS = 1;
 
 const NONE_EVICTED = 'compute a block, none evicted';
 /** Of the core, with its tables, and some room beside it. */
@@ -31,21 +35,41 @@ export const evictionCases: readonly Case[] = [
     without: NONE_EVICTED,
     bytes: blocks * BYTES_PER_BLOCK,
   })),
+  ...[1, 16, 255].map((quotas) => quotasCase(quotas)),
 ];
 
-function chunkCase(name: string, blocks: number, fillPool: (kv: KvCacheManager) => number): Case {
+/** Fills a pool, if it does, and returns the number of its prompts. */
+type FillPool = (kv: KvCacheManager, namespaces: readonly string[]) => number;
+
+function chunkCase(
+  name: string,
+  blocks: number,
+  fillPool: FillPool,
+  namespaces: readonly string[] = [''],
+): Case {
   return {
     name,
     perRound: CHUNK_BLOCKS,
     yardstick: 'copy its tokens once',
-    prepare: () => chunks(blocks, fillPool),
+    prepare: () => chunks(blocks, fillPool, namespaces),
   };
 }
 
-function chunks(blocks: number, fillPool: (kv: KvCacheManager) => number): Prepared {
+function quotasCase(quotas: number): Case {
+  const name = `compute a block, one evicted, ${quotas} ${quotas === 1 ? 'quota' : 'quotas'} set`;
+  const namespaces = Array.from({ length: quotas }, (_, i) => `tenant ${i}`);
+  return chunkCase(name, QUOTAS_POOL_BLOCKS, fillWithQuotas, namespaces);
+}
+
+function fillWithQuotas(kv: KvCacheManager, namespaces: readonly string[]): number {
+  for (const namespace of namespaces) kv.setQuota({ namespace, device: { min: MIN_BLOCKS } });
+  return fill(kv, namespaces);
+}
+
+function chunks(blocks: number, fillPool: FillPool, namespaces: readonly string[]): Prepared {
   const shape = { sequences: 32, sequenceTokens: CHUNK_TOKENS, batchTokens: CHUNK_TOKENS };
   const kv = newManager({ blocks, ...shape });
-  const seeds = fillPool(kv);
+  const seeds = fillPool(kv, namespaces);
   const evicts = seeds > 0;
   const batch = kv.batch();
   const chunk = newPrompt(CHUNK_TOKENS, seeds);
@@ -56,7 +80,7 @@ function chunks(blocks: number, fillPool: (kv: KvCacheManager) => number): Prepa
       before: () => {
         rounds += 1;
         chunk[0] = seeds + rounds;
-        sequence = kv.open(chunk);
+        sequence = kv.open(chunk, { namespace: namespaces[rounds % namespaces.length]! });
         batch.clear();
         batch.add(sequence, chunk);
       },
@@ -82,19 +106,25 @@ function chunks(blocks: number, fillPool: (kv: KvCacheManager) => number): Prepa
   };
 }
 
-/** Fills the pool with prompts, and uses them once more in random order. Returns their number. */
-function fill(kv: KvCacheManager): number {
+/** Fills the pool with prompts, and uses them once more in random order. */
+function fill(kv: KvCacheManager, namespaces: readonly string[]): number {
   const prompts = Math.floor(kv.layout.groups[0]!.deviceBlocks / PROMPT_BLOCKS);
+  const namespaceOf = (seed: number) =>
+    namespaces[Math.floor(seed / TOGETHER) % namespaces.length]!;
   const batch = kv.batch();
   const prompt = new Uint32Array(PROMPT_BLOCKS * BLOCK_SIZE);
   for (let seed = 0; seed < prompts;) {
     const some = Array.from({ length: Math.min(TOGETHER, prompts - seed) }, (_, i) =>
       newPrompt(prompt.length, seed + i),
     );
-    computePrompts(kv, batch, some, prompt.length * some.length).forEach((each) => each.close());
+    const namespace = namespaceOf(seed);
+    const opened = computePrompts(kv, batch, some, prompt.length * some.length, namespace);
+    for (const each of opened) each.close();
     seed += some.length;
   }
-  for (const seed of shuffled(prompts)) kv.open(fillPrompt(prompt, seed)).close();
+  for (const seed of shuffled(prompts)) {
+    kv.open(fillPrompt(prompt, seed), { namespace: namespaceOf(seed) }).close();
+  }
   return prompts;
 }
 
