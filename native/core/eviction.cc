@@ -115,7 +115,7 @@ bool Manager::State::ClaimDevice(std::uint32_t slot, PartitionId whom, Reach rea
   if (run == kNone) return false;
   if (index.run(run).hidden == 0) index.PrefetchEviction(run);
   const std::uint32_t visible = index.Visible(run);
-  const std::uint32_t count = std::min(most, visible);
+  const std::uint32_t count = std::min({most, visible, MostFrom(PartitionOf(run), whom)});
   for (std::uint32_t entry = visible; entry-- > visible - count;) ClaimEntry(slot, run, entry);
   HideClaimed(run, count);
   return true;

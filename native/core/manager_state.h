@@ -221,6 +221,7 @@ struct Manager::State {
     return quotas.any() ? VictimAmong(whom, reach, tier, slot) : index.lists().Victim(tier);
   }
   RunId VictimAmong(PartitionId whom, Reach reach, Tier tier, std::uint32_t slot);
+  std::uint32_t MostFrom(PartitionId owner, PartitionId whom) const;
   bool LosesKept(PartitionId owner, RunId victim, std::uint32_t slot);
   RunId LeafToDrop(bool spares);
   bool TakeOwn(std::uint32_t slot, PartitionId whom, BlockId& block);

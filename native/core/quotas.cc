@@ -180,6 +180,14 @@ RunId Manager::State::VictimAmong(PartitionId whom, Reach reach, Tier tier, std:
   return lists.FirstOf(tier, {victims, count});
 }
 
+// How many blocks of one victim on the device another partition may take before it has to ask
+// again. What the host keeps can change with each of them.
+std::uint32_t Manager::State::MostFrom(PartitionId owner, PartitionId whom) const {
+  if (!quotas.any()) return kNone;
+  if (pools[0].host_total() > 0) return 1;
+  return owner == whom ? kNone : quotas.Spare(Tier::kDevice, owner);
+}
+
 // Whether a partition would lose blocks of the host that it keeps, or that are on their way there,
 // with those of the device that they continue, for lack of a place on the host for these.
 bool Manager::State::LosesKept(PartitionId owner, RunId victim, std::uint32_t slot) {

@@ -184,12 +184,12 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
 
 // --- Where the tokens go ---
 
-// Takes block sets for so many cells of the entry's row. Where there are quotas, each set is a
+// Takes block sets for so many cells of the entry's row. Where a quota ends before, each set is a
 // question of its own.
 bool Manager::State::AddSets(std::uint32_t slot, EntryChange& change, std::uint32_t cell,
                              std::uint32_t count) {
   const PartitionId whom = PartitionOf(sequences[change.sequence].run);
-  const bool is_limited = quotas.any();
+  const bool is_limited = quotas.any() && quotas.Headroom(Tier::kDevice, whom) < count;
   if (!is_limited && !EnsureSets(slot, whom, 0, count)) return false;
   std::vector<BlockId>& sets = steps[slot].sets;
   if (change.sets == 0) change.first_set = static_cast<std::uint32_t>(sets.size() / groups);
