@@ -14,7 +14,7 @@ export const decodeCases: readonly Case[] = [
 function decodeCase(name: string, evicts: boolean): Case {
   return {
     name,
-    target: 10,
+    target: 8,
     goal: 5,
     yardstick: 'copy its 10 KiB once',
     prepare: () => {
