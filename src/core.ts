@@ -9,7 +9,7 @@ import { check, PagedKvError, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
 import { EVICTION_POLICIES, type Config } from './options.js';
 import { readTime } from './retention.js';
-import { WORD_BYTES } from './words.js';
+import { toMiB, WORD_BYTES } from './words.js';
 
 /** As much of it as is used here; neither Node's types nor the language's declare it. */
 declare const WebAssembly: {
@@ -155,10 +155,6 @@ function refuseTooLarge(metadataBytes: number, sharedBytes: number): void {
       `${toMiB(machineBytes)} MiB in all: give fewer blocks, or a smaller maxSequences, ` +
       'maxSequenceTokens or maxBatchTokens',
   );
-}
-
-function toMiB(bytes: number): number {
-  return Math.ceil(bytes / 2 ** 20);
 }
 
 /** A buffer that nobody can detach, since nobody else has the `WebAssembly.Memory` it belongs to. */

@@ -11,6 +11,7 @@ export const Status = {
   sequenceTooLong: 15,
   stepClosed: 17,
   managerClosed: 101,
+  outOfMemory: 102,
 } as const;
 
 /** By status. Out of blocks is missing: it is a result, not an error. */
@@ -66,6 +67,8 @@ const MEANINGS = {
   101: ['MANAGER_CLOSED', 'the manager was closed: make another'],
   102: ['OUT_OF_MEMORY', 'the memory for this could not be had'],
   103: ['INTERNAL', 'the native core failed in a way it should not: please report this'],
+  104: ['CACHE_DESTROYED', 'the cache was destroyed'],
+  105: ['OUT_OF_RANGE', 'the layout does not have the blocks that are to be moved'],
 } as const satisfies Record<number, readonly [string, string]>;
 
 type StatusCode = (typeof MEANINGS)[keyof typeof MEANINGS][0];
@@ -89,8 +92,6 @@ export type ErrorCode =
   | 'INVARIANT_BROKEN'
   /** The native addon was not built. */
   | 'NATIVE_MISSING'
-  /** A cache that was destroyed. */
-  | 'CACHE_DESTROYED'
   /** The GPU device is gone: make another, and another cache. */
   | 'DEVICE_LOST'
   /** No driver offers a GPU, nor software that stands in for one. */
@@ -105,8 +106,6 @@ export type ErrorCode =
   | 'PLANE_ALIGNMENT'
   /** The layer has no plane of that name. */
   | 'UNKNOWN_PLANE'
-  /** A group, plane or block that the layout does not have. */
-  | 'OUT_OF_RANGE'
   /** The layout has groups but no model, so the type of its elements is unknown. */
   | 'NO_MODEL'
   /** Heads that do not divide or are too long, or a tensor of the wrong length. */

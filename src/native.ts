@@ -98,7 +98,43 @@ export interface Native {
   prefetch(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   beginTransfer(manager: number, ticket: number): number;
   endTransfer(manager: number, ticket: number, ok: boolean): number;
+
+  /** Puts the memory's id into `out`; where the machine has no room for it, the bytes that there are. */
+  createMemory(bytes: number, out: Float64Array): number;
+  /** A buffer over a part of the memory, which it keeps; or a status. Each part once. */
+  viewMemory(memory: number, offset: number, bytes: number): ArrayBuffer | number;
+  /** Once. Settles when every page was touched, or the memory was closed before. */
+  touchMemory(memory: number): Promise<number> | number;
+  /** Waits for what is moved, and gives the pages back. */
+  closeMemory(memory: number): number;
+  /** The memory stays until its last view is gone. */
+  forgetMemory(memory: number): number;
+  /**
+   * Moves the blocks of records `first` to `end` of `moves`, all of one group, into the memory (`store`) or out
+   * of it, on this thread and others. `near` is the device's side: the id of another memory, or packed records.
+   */
+  moveBlocks(...move: MoveArguments): number;
+  /** As `moveBlocks`, on other threads only. Until it settles, `near` must stay as it is. */
+  beginMoveBlocks(...move: MoveArguments): Promise<number> | number;
 }
+
+export type MoveArguments = readonly [
+  memory: number,
+  store: boolean,
+  shape: BlockShape,
+  moves: Uint32Array,
+  first: number,
+  end: number,
+  near: Uint8Array | number,
+];
+
+/**
+ * How the blocks of a group lie: the offset of the first record in the memory, records, bytes of one; blocks on
+ * the device's side; the element type there where records are int8 (1: f32, 2: f16), else 0, and values a head.
+ * Then for each plane: its offset on the device's side, the bytes of a block there, its offset in a record.
+ * Packed records are one plane whose blocks are numbered by the moves.
+ */
+export type BlockShape = Float64Array;
 
 /** Words and doubles of the reply; `native/binding/reply.h` has the same. */
 export const Reply = {

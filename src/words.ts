@@ -9,3 +9,8 @@ export const MOVE_WORDS = 3;
 export const COPY_WORDS = 4;
 /** Of a table update: row, first cell, cells. */
 export const UPDATE_WORDS = 3;
+
+/** For messages. */
+export function toMiB(bytes: number): number {
+  return Math.ceil(bytes / 2 ** 20);
+}

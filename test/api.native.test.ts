@@ -36,8 +36,9 @@ function makeManager(): number {
   return memory[Reply.manager]!;
 }
 
+const OTHERS = /^measure$|^create|Memory$|oveBlocks$/;
 const TAKES_A_MANAGER = Object.keys(native).filter(
-  (name) => typeof calls[name] === 'function' && name !== 'measure' && name !== 'create',
+  (name) => typeof calls[name] === 'function' && !OTHERS.test(name),
 );
 
 const NO_WORDS = [undefined, null, -1, 0.5, NaN, Infinity, 2 ** 32, '1', 1n, {}, [], Symbol('x')];

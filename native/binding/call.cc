@@ -51,6 +51,15 @@ std::uint32_t Call::Word(std::size_t index) const {
   return word;
 }
 
+std::uint64_t Call::Size(std::size_t index) const {
+  double value = 0;
+  if (napi_get_value_double(info_.Env(), info_[index], &value) != napi_ok) Refuse();
+  if (!(value >= 0 && value < 0x1p53)) Refuse();  // NaN too
+  const auto size = static_cast<std::uint64_t>(value);
+  if (static_cast<double>(size) != value) Refuse();
+  return size;
+}
+
 bool Call::Flag(std::size_t index) const {
   bool value = false;
   if (napi_get_value_bool(info_.Env(), info_[index], &value) != napi_ok) Refuse();

@@ -32,6 +32,8 @@ class Call {
   Napi::Env env() const { return info_.Env(); }
   Environment& environment() const { return *static_cast<Environment*>(info_.Data()); }
   bool Has(std::size_t index) const { return index < info_.Length(); }
+  bool IsObject(std::size_t index) const { return info_[index].IsObject(); }
+  Napi::Value Value(std::size_t index) const { return info_[index]; }
 
   OpenManager& manager() const;      // the one whose id is the first argument
   OpenManager& manager_now() const;  // … told what time it is, for what depends on it
@@ -40,6 +42,7 @@ class Call {
   SequenceHandle Sequence(const OpenManager& opened) const;
   StepHandle Step(const OpenManager& opened) const;
   std::uint32_t Word(std::size_t index) const;  // a whole number from 0 to 2^32 - 1
+  std::uint64_t Size(std::size_t index) const;  // a whole number from 0 to 2^53 - 1
   bool Flag(std::size_t index) const;
   Tokens Ids(std::size_t index) const;  // a Uint32Array; valid during the call only
   Napi::Uint32Array Words(std::size_t index) const;

@@ -10,7 +10,10 @@ Environment& Environment::Of(Napi::Env env) {
   env.SetInstanceData<Environment>(environment);
   // Instance data is freed at a time when references may not be touched any more; hooks run before
   // that.
-  env.AddCleanupHook([environment] { environment->managers_.clear(); });
+  env.AddCleanupHook([environment] {
+    environment->managers_.clear();
+    environment->arenas_.Clear();
+  });
   return *environment;
 }
 

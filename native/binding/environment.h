@@ -1,5 +1,5 @@
 // What the binding keeps for one JavaScript environment, that is for one thread: its open managers
-// by id.
+// by id, and its host memory.
 //
 // Invariant: a manager's memory is referenced for exactly as long as the manager lives, and an id
 // is never given twice, so that a stale one finds nothing.
@@ -11,6 +11,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "arenas.h"
 #include "core/manager.h"
 #include "reply.h"
 
@@ -38,9 +39,12 @@ class Environment {
   OpenManager* Find(std::uint32_t id);  // null when it was closed, or never was
   void Close(Napi::Env env, std::uint32_t id);
 
+  Arenas& arenas() { return arenas_; }
+
  private:
   std::unordered_map<std::uint32_t, OpenManager> managers_;
   std::uint32_t next_id_ = 1;
+  Arenas arenas_;
 };
 
 }  // namespace pagedkv::binding

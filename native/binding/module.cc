@@ -42,6 +42,13 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Prefetch>(exports, "prefetch", environment);
   Add<BeginTransfer>(exports, "beginTransfer", environment);
   Add<EndTransfer>(exports, "endTransfer", environment);
+  Add<CreateMemory>(exports, "createMemory", environment);
+  Add<ViewMemory>(exports, "viewMemory", environment);
+  Add<TouchMemory>(exports, "touchMemory", environment);
+  Add<CloseMemory>(exports, "closeMemory", environment);
+  Add<ForgetMemory>(exports, "forgetMemory", environment);
+  Add<MoveBlocks>(exports, "moveBlocks", environment);
+  Add<BeginMoveBlocks>(exports, "beginMoveBlocks", environment);
 }
 
 void AddLimits(Napi::Object exports) {

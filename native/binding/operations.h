@@ -42,4 +42,13 @@ Status Prefetch(const Call& call);
 Status BeginTransfer(const Call& call);
 Status EndTransfer(const Call& call);
 
+// memory.cc
+Status CreateMemory(const Call& call);
+Napi::Value ViewMemory(const Call& call);
+Napi::Value TouchMemory(const Call& call);
+Status CloseMemory(const Call& call);
+Status ForgetMemory(const Call& call);
+Status MoveBlocks(const Call& call);
+Napi::Value BeginMoveBlocks(const Call& call);
+
 }  // namespace pagedkv::binding

@@ -36,6 +36,8 @@ enum class CallStatus : std::uint32_t {
   kManagerClosed = 101,
   kOutOfMemory = 102,
   kInternal = 103,
+  kMemoryClosed = 104,
+  kOutOfRange = 105,  // a block that the layout does not have
 };
 
 }  // namespace pagedkv::binding

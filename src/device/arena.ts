@@ -1,39 +1,73 @@
 /**
- * The host tier of a GPU cache. A block's planes lie together, one record a block, so that a block comes
- * and goes as one piece and adjacent blocks as one larger piece.
+ * The host tier of a cache, in native memory. A block's planes lie together, one record a block, so that a block
+ * comes and goes as one piece and adjacent blocks as one larger piece; native threads move them.
  */
-import { PagedKvError } from '../errors.js';
+import { check } from '../errors.js';
+import { native, type BlockShape } from '../native.js';
 import type { CacheLayout, GroupLayout } from '../plan.js';
-import { blockBytes } from './layout.js';
+import { MOVE_WORDS } from '../words.js';
+import { groupAt } from './layout.js';
+import { NativeMemory } from './memory.js';
+import { recordLayout, type Quantization, type RecordLayout } from './quantized.js';
 
-/** A typed array addresses at most 4 GiB in the oldest Node supported, so large tiers are several arrays. */
+/** A typed array addresses at most 4 GiB in the oldest Node supported, so large tiers are seen as several. */
 const SLAB_BYTES = 2 ** 30;
 
-/** Memory is touched in slices this long between turns of the event loop: about 50 ms each. */
-const TOUCH_BYTES = 64 * 2 ** 20;
+/** Groups begin at pages. */
+const ALIGNMENT = 4096;
+
+export interface ArenaOptions {
+  /** How records are kept; as they are by default. */
+  readonly quantize?: Quantization | undefined;
+  /** Bytes of the largest array that shows a part of the arena. */
+  readonly slabBytes?: number;
+}
 
 class GroupArena {
-  readonly blockBytes: number;
+  readonly record: RecordLayout;
+  /** Of packed records. */
+  readonly shape: BlockShape;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly #hostBlocks: number;
   readonly #blocksPerSlab: number;
-  readonly slabs: readonly Uint8Array<ArrayBuffer>[];
+  #slabs: readonly Uint8Array<ArrayBuffer>[] = [];
 
-  constructor(layout: CacheLayout, group: GroupLayout, slabBytes: number) {
-    this.blockBytes = blockBytes(layout, group);
-    this.#blocksPerSlab = Math.max(1, Math.floor(slabBytes / this.blockBytes));
+  constructor(layout: CacheLayout, group: GroupLayout, offset: number, options: ArenaOptions) {
+    this.record = recordLayout(layout, group, options.quantize);
+    const recordBytes = this.record.bytes;
+    const slabBytes = options.slabBytes ?? SLAB_BYTES;
+    this.offset = offset;
+    this.bytes = group.hostBlocks * recordBytes;
+    this.#hostBlocks = group.hostBlocks;
+    this.#blocksPerSlab = Math.max(1, Math.floor(slabBytes / recordBytes));
+    this.shape = Float64Array.of(
+      ...[offset, group.hostBlocks, recordBytes],
+      ...[0, 0, 0],
+      ...[0, recordBytes, 0],
+    );
+  }
+
+  open(memory: NativeMemory): void {
     const slabs: Uint8Array<ArrayBuffer>[] = [];
-    for (let first = 0; first < group.hostBlocks; first += this.#blocksPerSlab) {
-      const blocks = Math.min(this.#blocksPerSlab, group.hostBlocks - first);
-      slabs.push(allocate(blocks * this.blockBytes));
+    for (let first = 0; first < this.#hostBlocks; first += this.#blocksPerSlab) {
+      const blocks = Math.min(this.#blocksPerSlab, this.#hostBlocks - first);
+      const begin = this.offset + first * this.record.bytes;
+      slabs.push(memory.view(begin, blocks * this.record.bytes));
     }
-    this.slabs = slabs;
+    this.#slabs = slabs;
+  }
+
+  close(): void {
+    this.#slabs = [];
   }
 
   slabOf(block: number): Uint8Array<ArrayBuffer> {
-    return this.slabs[Math.floor(block / this.#blocksPerSlab)]!;
+    return this.#slabs[Math.floor(block / this.#blocksPerSlab)]!;
   }
 
   offsetOf(block: number): number {
-    return (block % this.#blocksPerSlab) * this.blockBytes;
+    return (block % this.#blocksPerSlab) * this.record.bytes;
   }
 
   /** How many of `blocks` blocks from `first` on lie in the same slab. */
@@ -43,44 +77,58 @@ class GroupArena {
 }
 
 export class HostArena {
+  readonly layout: CacheLayout;
+  readonly #memory: NativeMemory;
   readonly #groups: readonly GroupArena[];
 
-  /** Throws `OUT_OF_MEMORY` where the host tier does not fit. */
-  constructor(layout: CacheLayout, slabBytes = SLAB_BYTES) {
-    this.#groups = layout.groups.map((group) => new GroupArena(layout, group, slabBytes));
+  /**
+   * Throws `OUT_OF_MEMORY`, before it allocates, where the machine or a control group has no room for the host
+   * tier, and `NO_MODEL` where a layout of bare groups is to be quantized.
+   */
+  constructor(layout: CacheLayout, options: ArenaOptions = {}) {
+    this.layout = layout;
+    let end = 0;
+    this.#groups = layout.groups.map((group) => {
+      const arena = new GroupArena(layout, group, end, options);
+      end = Math.ceil((end + arena.bytes) / ALIGNMENT) * ALIGNMENT;
+      return arena;
+    });
+    this.#memory = new NativeMemory(end, 'the host tier');
+    for (const group of this.#groups) group.open(this.#memory);
   }
 
   /**
-   * Writes every page once. The first touch of memory costs far more than copying over it later, so it is
-   * paid here and not in the first transfers.
+   * Touches all memory on a thread of its own: the first touch of a page costs far more than copying over it later.
+   * Blocks may be stored and loaded meanwhile. Resolves when it is done or the arena is destroyed.
    */
-  async touch(): Promise<void> {
-    for (const slab of this.#groups.flatMap((group) => group.slabs)) {
-      for (let at = 0; at < slab.length; at += TOUCH_BYTES) {
-        slab.fill(0, at, at + TOUCH_BYTES);
-        if (slab.length - at > TOUCH_BYTES) await new Promise((resume) => setTimeout(resume, 0));
-      }
-    }
+  touch(): Promise<void> {
+    return this.#memory.touch();
+  }
+
+  /** How the records of a group lie. */
+  record(group: number): RecordLayout {
+    return this.#group(group).record;
   }
 
   /** One block's record: its planes in order. The memory itself. */
   block(group: number, block: number): Uint8Array<ArrayBuffer> {
-    const arena = this.#groups[group]!;
+    const arena = this.#group(group);
     const offset = arena.offsetOf(block);
-    return arena.slabOf(block).subarray(offset, offset + arena.blockBytes);
+    return arena.slabOf(block).subarray(offset, offset + arena.record.bytes);
   }
 
-  /** Copies `blocks` records from `bytes` at `offset` to the blocks from `first` on. */
-  store(group: number, first: number, blocks: number, bytes: Uint8Array, offset: number): void {
-    const arena = this.#groups[group]!;
-    while (blocks > 0) {
-      const now = arena.contiguous(first, blocks);
-      const size = now * arena.blockBytes;
-      arena.slabOf(first).set(bytes.subarray(offset, offset + size), arena.offsetOf(first));
-      first += now;
-      blocks -= now;
-      offset += size;
-    }
+  /**
+   * Copies packed records, those of `moves` from `first` to `end`, end to end in `bytes`, to the host blocks that
+   * are their targets; all of one group. Native threads do it: until the promise settles, `bytes` must not change
+   * or be unmapped, and the blocks be in no other call. Throws `OUT_OF_RANGE` for a block that is not there.
+   */
+  async store(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): Promise<void> {
+    await this.#move(true, moves, first, end, bytes);
+  }
+
+  /** As `store`, the other way: the host blocks that are the sources, end to end into `bytes`. */
+  async load(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): Promise<void> {
+    await this.#move(false, moves, first, end, bytes);
   }
 
   /** Queues the records of `blocks` blocks from `first` on to be written to `target` at `offset`. */
@@ -92,22 +140,41 @@ export class HostArena {
     target: GPUBuffer,
     offset: number,
   ): void {
-    const arena = this.#groups[group]!;
+    const arena = this.#group(group);
     while (blocks > 0) {
       const now = arena.contiguous(first, blocks);
-      const size = now * arena.blockBytes;
+      const size = now * arena.record.bytes;
       queue.writeBuffer(target, offset, arena.slabOf(first), arena.offsetOf(first), size);
       first += now;
       blocks -= now;
       offset += size;
     }
   }
-}
 
-function allocate(bytes: number): Uint8Array<ArrayBuffer> {
-  try {
-    return new Uint8Array(bytes);
-  } catch (cause) {
-    throw new PagedKvError('OUT_OF_MEMORY', `no ${bytes} bytes for the host tier`, { cause });
+  /**
+   * Waits until nothing is stored or loaded any more, some milliseconds at most, and gives the memory back. What
+   * was begun before has been done; its promises resolve.
+   */
+  destroy(): void {
+    for (const group of this.#groups) group.close();
+    this.#memory.close();
+  }
+
+  async #move(
+    store: boolean,
+    moves: Uint32Array,
+    first: number,
+    end: number,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    if (first === end) return;
+    const { shape } = this.#group(moves[first * MOVE_WORDS]!);
+    const { id } = this.#memory;
+    check(await native.beginMoveBlocks(id, store, shape, moves, first, end, bytes));
+  }
+
+  #group(group: number): GroupArena {
+    groupAt(this.layout, group);
+    return this.#groups[group]!;
   }
 }

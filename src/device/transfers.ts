@@ -105,19 +105,9 @@ export class Transfers {
     const size = (end - first) * this.#groupOf(moves, first).blockBytes;
     await buffer.mapAsync(MAP_MODE_READ, 0, size);
     try {
-      this.#store(moves, first, end, new Uint8Array(buffer.getMappedRange(0, size)));
+      await this.#arena.store(moves, first, end, new Uint8Array(buffer.getMappedRange(0, size)));
     } finally {
       buffer.unmap();
-    }
-  }
-
-  #store(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): void {
-    const { blockBytes } = this.#groupOf(moves, first);
-    const run = this.#run;
-    for (let i = first; i < end;) {
-      const offset = (i - first) * blockBytes;
-      i = readRisingRun(moves, i, end, run);
-      this.#arena.store(run.group, run.target, run.blocks, bytes, offset);
     }
   }
 

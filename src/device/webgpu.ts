@@ -32,7 +32,7 @@ export interface WebGpuCacheOptions {
   readonly stagingBytes?: number;
   /** Allocate several GPU buffers of about this size, where a driver does better so than with the largest. */
   readonly maxSlabBytes?: number;
-  /** Touch all memory of the host tier at once (default), or leave the cost to the first transfers. */
+  /** Touch all memory of the host tier ahead, in the background (default), or leave the cost to the first transfers. */
   readonly touchHostMemory?: boolean;
 }
 
@@ -86,10 +86,11 @@ export class WebGpuCache implements BlockCache {
       device,
       options,
     );
-    const arena = new HostArena(layout);
-    if (touchHostMemory) await arena.touch();
     const kernels = moves === 'kernel' ? await compileMoves(device) : undefined;
     return allocating(device, (keep) => {
+      const arena = keep(new HostArena(layout));
+      // A machine that runs out meanwhile shows it to the transfers.
+      if (touchHostMemory) void arena.touch().catch(() => undefined);
       const pool = keep(new Pool(device, layout, maxSlabBytes));
       const bytes = packedBytes(pool, stagingBytes);
       const mover = keep(
@@ -183,6 +184,8 @@ export class WebGpuCache implements BlockCache {
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
+    // First: native code may be reading what is mapped.
+    this.#arena.destroy();
     this.#transfers?.destroy();
     this.#mover.destroy();
     this.#tables.destroy();

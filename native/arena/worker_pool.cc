@@ -1,0 +1,92 @@
+#include "worker_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pagedkv::arena {
+
+unsigned WorkerPool::DefaultThreads() {
+  constexpr unsigned kMost = 4;
+  return std::clamp(std::thread::hardware_concurrency(), 1u, kMost);
+}
+
+WorkerPool::WorkerPool(unsigned threads) : threads_(std::max(threads, 1u)) {}
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    waiting_.clear();
+  }
+  given_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void WorkerPool::Submit(std::shared_ptr<Job> job) {
+  const std::size_t shares = job->shares();
+  if (shares == 0) return job->Finish();
+  auto entry = std::make_shared<Entry>(Entry{.job = std::move(job), .shares = shares});
+  {
+    const std::lock_guard lock(mutex_);
+    Start();
+    waiting_.push_back(std::move(entry));
+    under_way_ += 1;
+  }
+  shares == 1 ? given_.notify_one() : given_.notify_all();
+}
+
+void WorkerPool::Run(std::shared_ptr<Job> job) {
+  const std::size_t shares = job->shares();
+  const auto entry = std::make_shared<Entry>(Entry{.job = std::move(job), .shares = shares});
+  if (shares == 0) return entry->job->Finish();
+  std::unique_lock lock(mutex_);
+  under_way_ += 1;
+  if (shares > 1 && threads_ > 1) {
+    Start();
+    waiting_.push_front(entry);
+    given_.notify_all();
+  }
+  while (RunNextShare(lock, entry)) continue;
+  ended_.wait(lock, [&entry] { return entry->ended > entry->shares; });
+}
+
+void WorkerPool::Drain() {
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [this] { return under_way_ == 0; });
+}
+
+void WorkerPool::Start() {
+  if (!workers_.empty()) return;
+  workers_.reserve(threads_);
+  for (unsigned i = 0; i < threads_; ++i) workers_.emplace_back([this] { Work(); });
+}
+
+void WorkerPool::Work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    given_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    if (stopping_) return;
+    const EntryPtr entry = waiting_.front();
+    RunNextShare(lock, entry);
+  }
+}
+
+// False where every share has been taken.
+bool WorkerPool::RunNextShare(std::unique_lock<std::mutex>& lock, const EntryPtr& entry) {
+  if (entry->taken == entry->shares) return false;
+  const std::size_t share = entry->taken++;
+  if (entry->taken == entry->shares) std::erase(waiting_, entry);
+  lock.unlock();
+  entry->job->RunShare(share);
+  lock.lock();
+  if (++entry->ended < entry->shares) return true;
+  lock.unlock();
+  entry->job->Finish();
+  lock.lock();
+  entry->ended += 1;  // one more than its shares: it is finished, too
+  under_way_ -= 1;
+  ended_.notify_all();
+  return true;
+}
+
+}  // namespace pagedkv::arena
