@@ -1,16 +1,15 @@
 // int8 for what waits in the host tier: one scale for each token and head, symmetric, so that
 // -127 s .. 127 s covers the head's values.
 //
-// A quantised part of a record, all of one plane's block, is
+// A quantized part of a record, all that one plane has of a block, is
 //
 //   int8  [tokens][heads][head_dim]   q = round(x / s), ties to even
-//   zeros to a multiple of 4 bytes
+//   zeros up to a multiple of 4 bytes
 //   f32   [tokens][heads]             s = max |x| / 127
 //
 // and x comes back as q s with |x - q s| <= s / 2, but for the rounding of one f32 operation and of
-// the plane's own type. A head of independent normal values has max |x| of about 2.8 times their
-// root mean square at head_dim 128, and a relative L2 error of max / rms / 440: 0.65%. It stays
-// below 1% as long as max / rms stays below 4.4.
+// the plane's own type. The relative L2 error of a head is about max |x| / rms / 440: 0.65% for
+// independent normal values at head_dim 128, and below 1% as long as max / rms is below 4.4.
 //
 // A head with a value that is not finite comes back as NaN throughout: what is spoilt shows. One
 // whose values are all below 4e-37 comes back as zeros.
@@ -42,7 +41,7 @@ struct HeadShape {
   std::size_t quantized_bytes() const { return scales_offset() + heads * sizeof(float); }
 };
 
-// `plain` holds shape.plain_bytes(), `quantized` shape.quantized_bytes(); neither need be aligned.
+// `plain` holds plain_bytes(), `quantized` quantized_bytes(); neither need be aligned.
 void Quantize(const HeadShape& shape, const std::byte* plain, std::byte* quantized, Cpu cpu);
 void Dequantize(const HeadShape& shape, const std::byte* quantized, std::byte* plain, Cpu cpu);
 

@@ -1,7 +1,8 @@
 // Many blocks on their way between a device's memory and records in the arena, as one job.
 //
 // A record holds all planes of a block end to end. On the device's side each plane is an array of
-// blocks of its own, or the records are packed as they are in the arena and are one plane.
+// blocks of its own; or records are packed there as they are in the arena, as if they were of one
+// plane.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "copy.h"
 #include "quantize.h"
 #include "worker_pool.h"
 
@@ -28,19 +30,22 @@ struct BlockPair {
 
 enum class Direction { kStore, kLoad };  // to the arena, from it
 
+// Every range lies in its memory, and no two pairs share a target.
 struct TransferPlan {
   Direction direction = Direction::kStore;
   std::byte* records = nullptr;  // host block 0
   std::size_t record_bytes = 0;
   std::vector<Part> parts;
   std::vector<BlockPair> pairs;
-  std::optional<ElementType>
-      quantized;  // what the device's side consists of, where records are int8
+  // Of the device's side, where records are int8.
+  std::optional<ElementType> quantized;
   std::size_t head_dim = 0;
+
+  // On the device's side.
+  std::size_t bytes() const;
 };
 
-// Requires that every range lies in its memory, and that no two pairs share a target. Memory must
-// stay until the job is finished or dropped.
+// Requires that memory stays until the job is finished or dropped.
 class Transfer : public Job {
  public:
   explicit Transfer(TransferPlan plan, Cpu cpu = ThisCpu());
@@ -49,12 +54,20 @@ class Transfer : public Job {
   void RunShare(std::size_t share) noexcept override;
 
  private:
-  void MovePiece(std::size_t pair, std::size_t part) const;
-  void CopyRun(std::size_t first, std::size_t end) const;
+  struct Piece;
+  struct Cursor;
+
+  std::size_t pieces() const { return plan_.pairs.size() * plan_.parts.size(); }
+  Piece At(const Cursor& cursor) const;
+  void CopyPieces(Cursor cursor, std::size_t count) const;
+  void CopyRuns(std::size_t first, std::size_t end) const;
+  void Requantize(Cursor cursor, std::size_t count) const;
 
   const TransferPlan plan_;
   const Cpu cpu_;
-  std::size_t share_pieces_;  // pairs times parts, a block's parts together
+  Copier copy_;
+  std::size_t share_pieces_;  // numbered by pair, then by part
+  std::size_t ahead_pieces_;
 };
 
 }  // namespace pagedkv::arena

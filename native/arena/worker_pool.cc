@@ -40,14 +40,14 @@ void WorkerPool::Run(std::shared_ptr<Job> job) {
   const auto entry = std::make_shared<Entry>(Entry{.job = std::move(job), .shares = shares});
   if (shares == 0) return entry->job->Finish();
   std::unique_lock lock(mutex_);
-  under_way_ += 1;
   if (shares > 1 && threads_ > 1) {
     Start();
     waiting_.push_front(entry);
     given_.notify_all();
   }
-  while (RunNextShare(lock, entry)) continue;
-  ended_.wait(lock, [&entry] { return entry->ended > entry->shares; });
+  under_way_ += 1;
+  while (entry->taken < entry->shares) RunShareOf(entry, lock);
+  ended_.wait(lock, [&entry] { return entry->is_finished; });
 }
 
 void WorkerPool::Drain() {
@@ -64,29 +64,37 @@ void WorkerPool::Start() {
 void WorkerPool::Work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    given_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    given_.wait(lock, [this] { return stopping_ || Next() != nullptr; });
     if (stopping_) return;
-    const EntryPtr entry = waiting_.front();
-    RunNextShare(lock, entry);
+    RunShareOf(Next(), lock);
   }
 }
 
-// False where every share has been taken.
-bool WorkerPool::RunNextShare(std::unique_lock<std::mutex>& lock, const EntryPtr& entry) {
-  if (entry->taken == entry->shares) return false;
+// Who leaves a job looks here again, so that nobody has to be told when a job has room for one
+// more.
+WorkerPool::EntryPtr WorkerPool::Next() const {
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [this](const EntryPtr& entry) {
+    return entry->working < threads_;
+  });
+  return found == waiting_.end() ? nullptr : *found;
+}
+
+// Requires the lock, and a share that nobody has taken.
+void WorkerPool::RunShareOf(const EntryPtr& entry, std::unique_lock<std::mutex>& lock) {
   const std::size_t share = entry->taken++;
   if (entry->taken == entry->shares) std::erase(waiting_, entry);
+  entry->working += 1;
   lock.unlock();
   entry->job->RunShare(share);
   lock.lock();
-  if (++entry->ended < entry->shares) return true;
+  entry->working -= 1;
+  if (++entry->ended < entry->shares) return;
   lock.unlock();
   entry->job->Finish();
   lock.lock();
-  entry->ended += 1;  // one more than its shares: it is finished, too
+  entry->is_finished = true;
   under_way_ -= 1;
   ended_.notify_all();
-  return true;
 }
 
 }  // namespace pagedkv::arena

@@ -42,7 +42,8 @@ class WorkerPool {
   // Jobs begin in the order they were given, but the next may begin before the last one has ended.
   void Submit(std::shared_ptr<Job> job);
 
-  // Does the job at once, before those that wait, the caller working too; returns when it is done.
+  // Does the job at once, before those that wait, the caller being one of the threads; returns when
+  // it is done.
   void Run(std::shared_ptr<Job> job);
 
   // Returns when no job is under way.
@@ -54,12 +55,15 @@ class WorkerPool {
     std::size_t shares = 0;
     std::size_t taken = 0;
     std::size_t ended = 0;
+    bool is_finished = false;
+    unsigned working = 0;  // threads; at most as many as the pool has, callers included
   };
   using EntryPtr = std::shared_ptr<Entry>;
 
   void Start();
   void Work();
-  bool RunNextShare(std::unique_lock<std::mutex>& lock, const EntryPtr& entry);
+  EntryPtr Next() const;
+  void RunShareOf(const EntryPtr& entry, std::unique_lock<std::mutex>& lock);
 
   const unsigned threads_;
   std::mutex mutex_;
