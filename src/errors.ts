@@ -92,6 +92,8 @@ export type ErrorCode =
   | 'INVARIANT_BROKEN'
   /** The native addon was not built. */
   | 'NATIVE_MISSING'
+  /** An execution that its caller cancelled. */
+  | 'EXECUTION_CANCELLED'
   /** The GPU device is gone: make another, and another cache. */
   | 'DEVICE_LOST'
   /** No driver offers a GPU, nor software that stands in for one. */

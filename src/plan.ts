@@ -106,8 +106,29 @@ export interface Executable {
   endExecute(ok: boolean): void;
 }
 
+/**
+ * An execution under way: a promise that resolves when the work has ended, so that a step may be committed, and
+ * rejects when it failed, so that only `abort` is left.
+ */
+export interface Execution extends Promise<void> {
+  /**
+   * Resolves once the pass may be submitted: what it reads comes before it on the queue, and so does whatever
+   * has to be saved from what it overwrites. Rejects where the execution fails before.
+   */
+  readonly submitted: Promise<void>;
+
+  /** As `submitted`, for a pass over one layer: a long way from the host brings the first layers first. */
+  layer(layer: number): Promise<void>;
+
+  /**
+   * Stops what has not been moved yet, and lets the work end as failed, once nothing moves any more; work that
+   * has not begun stays as it was. The promise rejects with `EXECUTION_CANCELLED`. Nothing happens once it has ended.
+   */
+  cancel(): void;
+}
+
 /** What `pagedkv/webgpu` and `pagedkv/host` have in common. */
 export interface CacheDevice {
-  /** Executes the moves of a step or transfer; resolves once the pass may be submitted. */
-  execute(work: Executable): Promise<void>;
+  /** Executes the moves of a step or transfer. */
+  execute(work: Executable): Execution;
 }

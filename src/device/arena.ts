@@ -41,11 +41,7 @@ class GroupArena {
     this.bytes = group.hostBlocks * recordBytes;
     this.#hostBlocks = group.hostBlocks;
     this.#blocksPerSlab = Math.max(1, Math.floor(slabBytes / recordBytes));
-    this.shape = Float64Array.of(
-      ...[offset, group.hostBlocks, recordBytes],
-      ...[0, 0, 0],
-      ...[0, recordBytes, 0],
-    );
+    this.shape = this.shapeOf({ offset: 0, bytes: recordBytes });
   }
 
   open(memory: NativeMemory): void {
@@ -70,10 +66,20 @@ class GroupArena {
     return (block % this.#blocksPerSlab) * this.record.bytes;
   }
 
-  /** How many of `blocks` blocks from `first` on lie in the same slab. */
-  contiguous(first: number, blocks: number): number {
-    return Math.min(blocks, this.#blocksPerSlab - (first % this.#blocksPerSlab));
+  /** Of packed records that have only a part of each. */
+  shapeOf({ offset, bytes }: RecordPart): BlockShape {
+    return Float64Array.of(
+      ...[this.offset, this.#hostBlocks, this.record.bytes],
+      ...[0, 0, 0],
+      ...[0, bytes, offset],
+    );
   }
+}
+
+/** A range of the bytes of every record. */
+export interface RecordPart {
+  readonly offset: number;
+  readonly bytes: number;
 }
 
 export class HostArena {
@@ -119,36 +125,29 @@ export class HostArena {
 
   /**
    * Copies packed records, those of `moves` from `first` to `end`, end to end in `bytes`, to the host blocks that
-   * are their targets; all of one group. Native threads do it: until the promise settles, `bytes` must not change
-   * or be unmapped, and the blocks be in no other call. Throws `OUT_OF_RANGE` for a block that is not there.
+   * are their targets; all of one group. `part`: each has only these bytes of a record. Native threads do it:
+   * until the promise settles, `bytes` must not change or be unmapped, and the blocks be in no other call.
+   * Throws `OUT_OF_RANGE` for a block that is not there.
    */
-  async store(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): Promise<void> {
-    await this.#move(true, moves, first, end, bytes);
+  async store(
+    moves: Uint32Array,
+    first: number,
+    end: number,
+    bytes: Uint8Array,
+    part?: RecordPart,
+  ): Promise<void> {
+    await this.#move(true, moves, first, end, bytes, part);
   }
 
   /** As `store`, the other way: the host blocks that are the sources, end to end into `bytes`. */
-  async load(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): Promise<void> {
-    await this.#move(false, moves, first, end, bytes);
-  }
-
-  /** Queues the records of `blocks` blocks from `first` on to be written to `target` at `offset`. */
-  upload(
-    queue: GPUQueue,
-    group: number,
+  async load(
+    moves: Uint32Array,
     first: number,
-    blocks: number,
-    target: GPUBuffer,
-    offset: number,
-  ): void {
-    const arena = this.#group(group);
-    while (blocks > 0) {
-      const now = arena.contiguous(first, blocks);
-      const size = now * arena.record.bytes;
-      queue.writeBuffer(target, offset, arena.slabOf(first), arena.offsetOf(first), size);
-      first += now;
-      blocks -= now;
-      offset += size;
-    }
+    end: number,
+    bytes: Uint8Array,
+    part?: RecordPart,
+  ): Promise<void> {
+    await this.#move(false, moves, first, end, bytes, part);
   }
 
   /**
@@ -166,9 +165,11 @@ export class HostArena {
     first: number,
     end: number,
     bytes: Uint8Array,
+    part?: RecordPart,
   ): Promise<void> {
     if (first === end) return;
-    const { shape } = this.#group(moves[first * MOVE_WORDS]!);
+    const group = this.#group(moves[first * MOVE_WORDS]!);
+    const shape = part ? group.shapeOf(part) : group.shape;
     const { id } = this.#memory;
     check(await native.beginMoveBlocks(id, store, shape, moves, first, end, bytes));
   }

@@ -3,7 +3,7 @@
  * the simplest device there is: what the others do is checked against it.
  */
 import { PagedKvError } from '../errors.js';
-import type { CacheLayout, Executable } from '../plan.js';
+import type { CacheLayout, Executable, Execution } from '../plan.js';
 import { COPY_WORDS, MOVE_WORDS } from '../words.js';
 import { checkByteLength, type BlockCache } from './cache.js';
 import {
@@ -19,6 +19,7 @@ import {
   type Tier,
 } from './layout.js';
 import { readRun, type Run } from './runs.js';
+import { ticketOf } from './ticket.js';
 
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
 export type { HasLayout, Tier } from './layout.js';
@@ -45,20 +46,12 @@ export class HostCache implements BlockCache {
    * Executes the moves of a step or transfer before it returns; the promise is there for devices that take
    * longer. When a move throws, the work ends as failed and the error is passed on.
    */
-  // eslint-disable-next-line @typescript-eslint/require-await -- errors become rejections
-  async execute(work: Executable): Promise<void> {
-    this.#checkUsable();
-    const { moves } = work;
-    work.beginExecute();
-    try {
-      this.#transfer(moves.offloads, 'device', 'host');
-      this.#transfer(moves.onboards, 'host', 'device');
-      this.#copy(moves.copies);
-    } catch (error) {
-      work.endExecute(false);
-      throw error;
-    }
-    work.endExecute(true);
+  execute(work: Executable): Execution {
+    return ticketOf(
+      settle(() => {
+        this.#execute(work);
+      }),
+    );
   }
 
   /** The keys of a layer, `[deviceBlocks, blockSize, kvHeads, headDim]`: a view, made anew by each call. */
@@ -110,6 +103,21 @@ export class HostCache implements BlockCache {
 
   [Symbol.dispose](): void {
     this.destroy();
+  }
+
+  #execute(work: Executable): void {
+    this.#checkUsable();
+    const { moves } = work;
+    work.beginExecute();
+    try {
+      this.#transfer(moves.offloads, 'device', 'host');
+      this.#transfer(moves.onboards, 'host', 'device');
+      this.#copy(moves.copies);
+    } catch (error) {
+      work.endExecute(false);
+      throw error;
+    }
+    work.endExecute(true);
   }
 
   #checkUsable(): void {

@@ -5,7 +5,9 @@
 import { COPY_WORDS, MOVE_WORDS, WORD_BYTES } from '../words.js';
 import { BufferUsage } from './flags.js';
 import { createPackedBuffer, type BlockMover } from './moves.js';
+import type { Piece } from './pieces.js';
 import type { Pool, PoolPlane } from './pool.js';
+import type { PlaneSpan, Stage } from './stages.js';
 
 const WORKGROUP = 256;
 /** Words each invocation moves, so that a small block does not take many workgroups. */
@@ -13,10 +15,13 @@ const WORDS_PER_INVOCATION = 4;
 /** Records of one dispatch; also the room in the list buffer. */
 const MAX_RECORDS = 4096;
 
+/** Of a list, before its records: bytes of a packed record, its first byte in a whole one, the first plane by group. */
+const HEADER_WORDS = 2;
+
 /** All numbers are words. A workgroup moves (a part of) one plane of one record. */
 const SHADER = /* wgsl */ `
 struct Plane { base: u32, block: u32, recordOffset: u32, token: u32 }
-struct Shape { group: u32, recordWords: u32, unused0: u32, unused1: u32, planes: array<Plane> }
+struct Shape { group: u32, firstPlane: u32, records: u32, unused: u32, planes: array<Plane> }
 
 @group(0) @binding(0) var<storage, read> shape: Shape;
 @group(0) @binding(1) var<storage, read> list: array<u32>;
@@ -25,12 +30,21 @@ struct Shape { group: u32, recordWords: u32, unused0: u32, unused1: u32, planes:
 
 const stride = ${WORKGROUP}u;
 
+fn planeOf(index: u32) -> Plane {
+  let first = list[${HEADER_WORDS}u + shape.group];
+  return shape.planes[max(first, shape.firstPlane) - shape.firstPlane + index];
+}
+
+fn packed(record: u32, plane: Plane) -> u32 {
+  return record * list[0] + plane.recordOffset - list[1];
+}
+
 @compute @workgroup_size(${WORKGROUP})
 fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
               @builtin(local_invocation_index) thread: u32) {
-  let at = id.y * ${COPY_WORDS}u;
+  let at = shape.records + id.y * ${COPY_WORDS}u;
   if (list[at] != shape.group) { return; }
-  let plane = shape.planes[id.z];
+  let plane = planeOf(id.z);
   let source = plane.base + list[at + 1u] * plane.block;
   let to = plane.base + list[at + 2u] * plane.block;
   let words = list[at + 3u] * plane.token;
@@ -42,9 +56,9 @@ fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: 
 @compute @workgroup_size(${WORKGROUP})
 fn gather(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) thread: u32) {
-  let plane = shape.planes[id.z];
-  let source = plane.base + list[id.y * ${MOVE_WORDS}u + 1u] * plane.block;
-  let to = id.y * shape.recordWords + plane.recordOffset;
+  let plane = planeOf(id.z);
+  let source = plane.base + list[shape.records + id.y * ${MOVE_WORDS}u + 1u] * plane.block;
+  let to = packed(id.y, plane);
   for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
     records[to + i] = pool[source + i];
   }
@@ -53,9 +67,9 @@ fn gather(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
 @compute @workgroup_size(${WORKGROUP})
 fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) thread: u32) {
-  let plane = shape.planes[id.z];
-  let source = id.y * shape.recordWords + plane.recordOffset;
-  let to = plane.base + list[id.y * ${MOVE_WORDS}u + 2u] * plane.block;
+  let plane = planeOf(id.z);
+  let source = packed(id.y, plane);
+  let to = plane.base + list[shape.records + id.y * ${MOVE_WORDS}u + 2u] * plane.block;
   for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
     pool[to + i] = records[source + i];
   }
@@ -82,21 +96,26 @@ export async function compileMoves(device: GPUDevice): Promise<Pipelines> {
   return { copyWithin, gather, scatter };
 }
 
-/** The planes of one group that lie in one slab: what one dispatch moves. */
+/** The planes of one group that lie in one slab, which are neighbours: what one dispatch moves. */
 interface Part {
   readonly shape: GPUBuffer;
-  readonly planes: number;
+  readonly firstPlane: number;
+  readonly endPlane: number;
   readonly workgroupsPerBlock: number;
   readonly bindings: Readonly<Record<Kernel, GPUBindGroup>>;
 }
 
 export class KernelMover implements BlockMover {
-  readonly packed: GPUBuffer;
   readonly maxRecords = MAX_RECORDS;
   readonly #device: GPUDevice;
   readonly #pool: Pool;
   readonly #pipelines: Pipelines;
+  readonly #packed: GPUBuffer;
   readonly #list: GPUBuffer;
+  /** The list as it is uploaded, in one piece. */
+  readonly #mirror: Uint32Array<ArrayBuffer>;
+  /** Words of the list before its records. */
+  readonly #header: number;
   /** By group. */
   readonly #parts: readonly (readonly Part[])[];
 
@@ -104,66 +123,84 @@ export class KernelMover implements BlockMover {
     this.#device = pool.device;
     this.#pool = pool;
     this.#pipelines = pipelines;
-    this.packed = createPackedBuffer(pool.device, packedBytes);
+    this.#packed = createPackedBuffer(pool.device, packedBytes);
+    this.#header = HEADER_WORDS + pool.groups.length;
+    this.#mirror = new Uint32Array(this.#header + MAX_RECORDS * COPY_WORDS);
     this.#list = pool.device.createBuffer({
       label: 'pagedkv move list',
-      size: MAX_RECORDS * COPY_WORDS * WORD_BYTES,
+      size: this.#mirror.byteLength,
       usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
     });
     this.#parts = pool.groups.map((_, group) => this.#partsOf(group));
   }
 
-  copyWithin(copies: Uint32Array): void {
+  copyWithin(copies: Uint32Array, stage: Stage): void {
+    for (const [group, { first }] of stage.entries()) this.#mirror[HEADER_WORDS + group] = first;
     const count = copies.length / COPY_WORDS;
     for (let first = 0; first < count; first += MAX_RECORDS) {
       const now = Math.min(MAX_RECORDS, count - first);
-      this.#upload(copies, first * COPY_WORDS, now * COPY_WORDS);
+      this.#upload(copies.subarray(first * COPY_WORDS, (first + now) * COPY_WORDS));
       const encoder = this.#device.createCommandEncoder();
-      for (const parts of this.#parts) this.#encode(encoder, 'copyWithin', parts, now);
+      for (const group of stage.keys()) {
+        this.#encode(encoder, 'copyWithin', group, stage[group]!, now);
+      }
       this.#device.queue.submit([encoder.finish()]);
     }
   }
 
-  gather(moves: Uint32Array, first: number, end: number, target: GPUBuffer): void {
-    const group = moves[first * MOVE_WORDS]!;
-    this.#upload(moves, first * MOVE_WORDS, (end - first) * MOVE_WORDS);
+  gather(moves: Uint32Array, piece: Piece, target: GPUBuffer): void {
+    const { group, span, first, end, bytes } = piece;
+    this.#uploadPiece(moves, piece);
     const encoder = this.#device.createCommandEncoder();
-    this.#encode(encoder, 'gather', this.#parts[group]!, end - first);
+    this.#encode(encoder, 'gather', group, span, end - first);
     // A buffer that can be mapped cannot be written by a kernel.
-    const bytes = (end - first) * this.#pool.groups[group]!.blockBytes;
-    encoder.copyBufferToBuffer(this.packed, 0, target, 0, bytes);
+    encoder.copyBufferToBuffer(this.#packed, 0, target, 0, bytes);
     this.#device.queue.submit([encoder.finish()]);
   }
 
-  scatter(moves: Uint32Array, first: number, end: number): void {
-    const group = moves[first * MOVE_WORDS]!;
-    this.#upload(moves, first * MOVE_WORDS, (end - first) * MOVE_WORDS);
+  scatter(moves: Uint32Array, piece: Piece, source: GPUBuffer): void {
+    const { group, span, first, end, bytes } = piece;
+    this.#uploadPiece(moves, piece);
     const encoder = this.#device.createCommandEncoder();
-    this.#encode(encoder, 'scatter', this.#parts[group]!, end - first);
+    encoder.copyBufferToBuffer(source, 0, this.#packed, 0, bytes);
+    this.#encode(encoder, 'scatter', group, span, end - first);
     this.#device.queue.submit([encoder.finish()]);
   }
 
   destroy(): void {
-    this.packed.destroy();
+    this.#packed.destroy();
     this.#list.destroy();
     for (const part of this.#parts.flat()) part.shape.destroy();
   }
 
-  #upload(records: Uint32Array, begin: number, length: number): void {
-    this.#device.queue.writeBuffer(this.#list, 0, records, begin, length);
+  #uploadPiece(moves: Uint32Array, { group, first, end, span }: Piece): void {
+    this.#mirror[0] = span.bytes / WORD_BYTES;
+    this.#mirror[1] = span.offset / WORD_BYTES;
+    this.#mirror[HEADER_WORDS + group] = span.first;
+    this.#upload(moves.subarray(first * MOVE_WORDS, end * MOVE_WORDS));
+  }
+
+  #upload(records: Uint32Array): void {
+    this.#mirror.set(records, this.#header);
+    const words = this.#header + records.length;
+    this.#device.queue.writeBuffer(this.#list, 0, this.#mirror, 0, words);
   }
 
   #encode(
     encoder: GPUCommandEncoder,
     kernel: Kernel,
-    parts: readonly Part[],
+    group: number,
+    span: PlaneSpan,
     records: number,
   ): void {
     const pass = encoder.beginComputePass();
     pass.setPipeline(this.#pipelines[kernel]);
-    for (const part of parts) {
+    for (const part of this.#parts[group]!) {
+      const first = Math.max(part.firstPlane, span.first);
+      const end = Math.min(part.endPlane, span.end);
+      if (first >= end) continue;
       pass.setBindGroup(0, part.bindings[kernel]);
-      pass.dispatchWorkgroups(part.workgroupsPerBlock, records, part.planes);
+      pass.dispatchWorkgroups(part.workgroupsPerBlock, records, end - first);
     }
     pass.end();
   }
@@ -174,23 +211,25 @@ export class KernelMover implements BlockMover {
     const slabs = [...new Set(planes.map((plane) => plane.slab))];
     return slabs.map((slab) => {
       const mine = planes.filter((plane) => plane.slab === slab);
+      const firstPlane = planes.indexOf(mine[0]!);
       const words = Math.max(...mine.map((plane) => plane.blockBytes)) / WORD_BYTES;
-      const shape = this.#createShape(group, pool.groups[group]!.blockBytes, mine);
+      const shape = this.#createShape(group, firstPlane, mine);
       return {
         shape,
-        planes: mine.length,
+        firstPlane,
+        endPlane: firstPlane + mine.length,
         workgroupsPerBlock: Math.ceil(words / (WORKGROUP * WORDS_PER_INVOCATION)),
         bindings: {
           copyWithin: this.#bind('copyWithin', [shape, this.#list, pool.slabs[slab]!]),
-          gather: this.#bind('gather', [shape, this.#list, pool.slabs[slab]!, this.packed]),
-          scatter: this.#bind('scatter', [shape, this.#list, pool.slabs[slab]!, this.packed]),
+          gather: this.#bind('gather', [shape, this.#list, pool.slabs[slab]!, this.#packed]),
+          scatter: this.#bind('scatter', [shape, this.#list, pool.slabs[slab]!, this.#packed]),
         },
       };
     });
   }
 
-  #createShape(group: number, recordBytes: number, planes: readonly PoolPlane[]): GPUBuffer {
-    const words = [group, recordBytes / WORD_BYTES, 0, 0];
+  #createShape(group: number, firstPlane: number, planes: readonly PoolPlane[]): GPUBuffer {
+    const words = [group, firstPlane, this.#header, 0];
     for (const plane of planes) {
       const { offset, blockBytes, packedOffset, bytesPerToken } = plane;
       const bytes = [offset, blockBytes, packedOffset, bytesPerToken];

@@ -1,32 +1,33 @@
 /**
- * Moving blocks on a GPU. A *packed record* is one block with its planes end to end; records wait in the
- * `packed` buffer between the pool and the host. Everything here only encodes and submits: the queue keeps
- * the order, so one buffer serves many moves.
+ * Moving blocks on a GPU. A *packed record* is what a stage moves of one block, plane after plane. Everything
+ * here only encodes and submits: the queue keeps the order, so one buffer serves many moves.
  *
  * A target of `copyWithin` is never a source of the same call.
  */
 import { COPY_WORDS, MOVE_WORDS } from '../words.js';
 import { BufferUsage } from './flags.js';
-import type { Pool } from './pool.js';
+import type { Piece } from './pieces.js';
+import type { Pool, PoolPlane } from './pool.js';
+import { risingBlocks } from './runs.js';
+import type { Stage } from './stages.js';
 
 export interface BlockMover {
-  /** Room for records between the pool and elsewhere: copy source and target, and storage. */
-  readonly packed: GPUBuffer;
-  /** Records that one `gather` or `scatter` may move at most. */
+  /** Records that one piece may have at most. */
   readonly maxRecords: number;
 
   /** Copies the first tokens of blocks to other blocks: records of group, source, target, tokens. */
-  copyWithin(copies: Uint32Array): void;
+  copyWithin(copies: Uint32Array, stage: Stage): void;
 
-  /** Packs the source blocks of records `first` to `end` of `moves`, all of one group, into `target`. */
-  gather(moves: Uint32Array, first: number, end: number, target: GPUBuffer): void;
+  /** Packs the piece's source blocks into `target`. */
+  gather(moves: Uint32Array, piece: Piece, target: GPUBuffer): void;
 
-  /** Unpacks the records in `packed` to the target blocks of records `first` to `end`, all of one group. */
-  scatter(moves: Uint32Array, first: number, end: number): void;
+  /** Unpacks the records in `source` to the piece's target blocks. */
+  scatter(moves: Uint32Array, piece: Piece, source: GPUBuffer): void;
 
   destroy(): void;
 }
 
+/** Room for records between the pool and elsewhere. */
 export function createPackedBuffer(device: GPUDevice, size: number): GPUBuffer {
   return device.createBuffer({
     label: 'pagedkv packed records',
@@ -36,108 +37,108 @@ export function createPackedBuffer(device: GPUDevice, size: number): GPUBuffer {
 }
 
 /**
- * Moves by `copyBufferToBuffer`, one for every plane of every block. Each costs microseconds of CPU to
- * encode; where copies are `memcpy` and kernels are emulated, that is still the faster way.
+ * Moves by `copyBufferToBuffer`, one for every plane of every block; neighbours are one where they lie so on
+ * both sides. Each costs microseconds of CPU to encode; where copies are `memcpy` and kernels are emulated,
+ * that is still the faster way.
  */
 export class CopyMover implements BlockMover {
-  readonly packed: GPUBuffer;
   readonly maxRecords = Number.MAX_SAFE_INTEGER;
   readonly #pool: Pool;
+  readonly #packed: GPUBuffer;
 
   constructor(pool: Pool, packedBytes: number) {
     this.#pool = pool;
-    this.packed = createPackedBuffer(pool.device, packedBytes);
+    this.#packed = createPackedBuffer(pool.device, packedBytes);
   }
 
-  copyWithin(copies: Uint32Array): void {
-    if (copies.length === 0) return;
+  copyWithin(copies: Uint32Array, stage: Stage): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    for (let at = 0; at < copies.length;) at = this.#bounce(encoder, copies, at);
+    for (let at = 0; at < copies.length;) at = this.#bounce(encoder, copies, at, stage);
     this.#pool.device.queue.submit([encoder.finish()]);
   }
 
-  gather(moves: Uint32Array, first: number, end: number, target: GPUBuffer): void {
+  gather(moves: Uint32Array, piece: Piece, target: GPUBuffer): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    const group = this.#pool.groups[moves[first * MOVE_WORDS]!]!;
-    for (let i = first; i < end; i++) {
-      const source = moves[i * MOVE_WORDS + 1]!;
-      const record = (i - first) * group.blockBytes;
-      for (const plane of group.planes) {
-        const from = plane.offset + source * plane.blockBytes;
-        const slab = this.#pool.slabOf(plane);
-        encoder.copyBufferToBuffer(
-          slab,
-          from,
-          target,
-          record + plane.packedOffset,
-          plane.blockBytes,
-        );
-      }
-    }
+    this.#eachRun(moves, piece, 1, (slab, inPool, inRecords, bytes) => {
+      encoder.copyBufferToBuffer(slab, inPool, target, inRecords, bytes);
+    });
     this.#pool.device.queue.submit([encoder.finish()]);
   }
 
-  scatter(moves: Uint32Array, first: number, end: number): void {
+  scatter(moves: Uint32Array, piece: Piece, source: GPUBuffer): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    const group = this.#pool.groups[moves[first * MOVE_WORDS]!]!;
-    for (let i = first; i < end; i++) {
-      const target = moves[i * MOVE_WORDS + 2]!;
-      const record = (i - first) * group.blockBytes;
-      for (const plane of group.planes) {
-        const to = plane.offset + target * plane.blockBytes;
-        const slab = this.#pool.slabOf(plane);
-        encoder.copyBufferToBuffer(
-          this.packed,
-          record + plane.packedOffset,
-          slab,
-          to,
-          plane.blockBytes,
-        );
-      }
-    }
+    this.#eachRun(moves, piece, 2, (slab, inPool, inRecords, bytes) => {
+      encoder.copyBufferToBuffer(source, inRecords, slab, inPool, bytes);
+    });
     this.#pool.device.queue.submit([encoder.finish()]);
   }
 
   destroy(): void {
-    this.packed.destroy();
+    this.#packed.destroy();
+  }
+
+  /** `column`: of the device block in a record of `moves`. Offsets in bytes. */
+  #eachRun(
+    moves: Uint32Array,
+    { group, first, end, span }: Piece,
+    column: number,
+    copy: (slab: GPUBuffer, inPool: number, inRecords: number, bytes: number) => void,
+  ): void {
+    const planes = this.#pool.groups[group]!.planes.slice(span.first, span.end);
+    for (let i = first; i < end;) {
+      // Neighbours in the pool are neighbours among the records only where these are of one plane.
+      const blocks = planes.length === 1 ? risingBlocks(moves, column, i, end) : 1;
+      const block = moves[i * MOVE_WORDS + column]!;
+      const record = (i - first) * span.bytes - span.offset;
+      for (const plane of planes) {
+        const inPool = plane.offset + block * plane.blockBytes;
+        const inRecords = record + plane.packedOffset;
+        copy(this.#pool.slabOf(plane), inPool, inRecords, blocks * plane.blockBytes);
+      }
+      i += blocks;
+    }
   }
 
   /**
    * Copies as many blocks from `begin` on as the packed buffer holds, there and back: a copy inside one
    * buffer is not allowed. Returns where the next one begins.
    */
-  #bounce(encoder: GPUCommandEncoder, copies: Uint32Array, begin: number): number {
+  #bounce(encoder: GPUCommandEncoder, copies: Uint32Array, begin: number, stage: Stage): number {
     let end = begin;
     for (let used = 0; end < copies.length; end += COPY_WORDS) {
-      used += this.#pool.groups[copies[end]!]!.blockBytes;
-      if (used > this.packed.size) break;
+      used += stage[copies[end]!]!.bytes;
+      if (used > this.#packed.size) break;
     }
-    this.#encodeBounce(encoder, copies, begin, end, true);
-    this.#encodeBounce(encoder, copies, begin, end, false);
+    this.#eachCopy(copies, begin, end, stage, 1, (slab, inPool, inPacked, bytes) => {
+      encoder.copyBufferToBuffer(slab, inPool, this.#packed, inPacked, bytes);
+    });
+    this.#eachCopy(copies, begin, end, stage, 2, (slab, inPool, inPacked, bytes) => {
+      encoder.copyBufferToBuffer(this.#packed, inPacked, slab, inPool, bytes);
+    });
     return end;
   }
 
-  #encodeBounce(
-    encoder: GPUCommandEncoder,
+  /** `column`: of the block in a record of `copies`. */
+  #eachCopy(
     copies: Uint32Array,
     begin: number,
     end: number,
-    isOutward: boolean,
+    stage: Stage,
+    column: number,
+    copy: (slab: GPUBuffer, inPool: number, inPacked: number, bytes: number) => void,
   ): void {
     let record = 0;
     for (let at = begin; at < end; at += COPY_WORDS) {
-      const group = this.#pool.groups[copies[at]!]!;
-      const block = copies[at + (isOutward ? 1 : 2)]!;
-      const tokens = copies[at + 3]!;
-      for (const plane of group.planes) {
-        const slab = this.#pool.slabOf(plane);
+      const group = copies[at]!;
+      const span = stage[group]!;
+      const block = copies[at + column]!;
+      for (let p = span.first; p < span.end; p++) {
+        const plane: PoolPlane = this.#pool.groups[group]!.planes[p]!;
         const inPool = plane.offset + block * plane.blockBytes;
-        const inPacked = record + plane.packedOffset;
-        const bytes = tokens * plane.bytesPerToken;
-        if (isOutward) encoder.copyBufferToBuffer(slab, inPool, this.packed, inPacked, bytes);
-        else encoder.copyBufferToBuffer(this.packed, inPacked, slab, inPool, bytes);
+        const inPacked = record + plane.packedOffset - span.offset;
+        copy(this.#pool.slabOf(plane), inPool, inPacked, copies[at + 3]! * plane.bytesPerToken);
       }
-      record += group.blockBytes;
+      record += span.bytes;
     }
   }
 }

@@ -21,21 +21,6 @@ export interface Run {
  */
 export function readRun(moves: Uint32Array, index: number, end: number, run: Run): number {
   const direction = index + 1 < end ? directionAt(moves, index) : 0;
-  return extend(moves, index, end, direction, run);
-}
-
-/** As `readRun`, for memory that holds the records in their order: blocks that fall are runs of one. */
-export function readRisingRun(moves: Uint32Array, index: number, end: number, run: Run): number {
-  return extend(moves, index, end, 1, run);
-}
-
-function extend(
-  moves: Uint32Array,
-  index: number,
-  end: number,
-  direction: number,
-  run: Run,
-): number {
   let blocks = 1;
   while (
     direction !== 0 &&
@@ -51,6 +36,20 @@ function extend(
   run.target = moves[at + 2]! - lowest;
   run.blocks = blocks;
   return index + blocks;
+}
+
+/** Records from `index` on, and before `end`, whose blocks in one column each follow on the one before. */
+export function risingBlocks(
+  moves: Uint32Array,
+  column: number,
+  index: number,
+  end: number,
+): number {
+  const at = index * MOVE_WORDS + column;
+  const block = moves[at]!;
+  let blocks = 1;
+  while (index + blocks < end && moves[at + blocks * MOVE_WORDS] === block + blocks) blocks += 1;
+  return blocks;
 }
 
 /** 1 or −1 where record `index + 1` is the next or previous neighbour of `index` on both sides, else 0. */

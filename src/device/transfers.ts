@@ -1,128 +1,150 @@
 /**
- * Blocks between the device tier and the host tier, in pieces as large as the staging buffers. Offloads are
- * pipelined: while one staging buffer is read by the host, the GPU fills the next.
- *
- * Invariant: a staging buffer is unmapped and unused, or its `busy` promise is still to settle.
+ * Blocks between the device tier and the host tier, in pieces as large as the staging buffers. Native threads
+ * copy one piece between staging and the host tier while the GPU works on the next, and the JavaScript thread
+ * only hands them on.
  */
-import { MOVE_WORDS } from '../words.js';
-import type { HostArena } from './arena.js';
-import { BufferUsage, MAP_MODE_READ } from './flags.js';
+import type { HostArena, RecordPart } from './arena.js';
+import type { Flight } from './flight.js';
 import type { BlockMover } from './moves.js';
-import type { Pool, PoolGroup } from './pool.js';
-import { readRisingRun, type Run } from './runs.js';
+import { piecesOf, type Piece } from './pieces.js';
+import type { Pool } from './pool.js';
+import type { Stage } from './stages.js';
+import { StagingRing, type Staging } from './staging.js';
 
-/** Two let the host read one piece while the GPU writes the other. */
-const STAGING_BUFFERS = 2;
-
-interface Staging {
-  readonly buffer: GPUBuffer;
-  busy: Promise<void> | undefined;
+/** A part of a transfer that moves at once. */
+export interface TransferPiece {
+  readonly direction: 'offload' | 'onboard';
+  readonly group: number;
+  readonly blocks: number;
+  readonly bytes: number;
 }
+
+/** Called, and awaited, before a piece counts as arrived: what it throws fails the transfer. */
+export type Intercept = (piece: TransferPiece) => void | Promise<void>;
 
 export class Transfers {
   readonly #pool: Pool;
   readonly #arena: HostArena;
   readonly #mover: BlockMover;
-  readonly #ring: readonly Staging[];
-  #next = 0;
-  readonly #run: Run = { group: 0, source: 0, target: 0, blocks: 0 };
+  readonly #intercept: Intercept | undefined;
+  readonly #out: StagingRing;
+  readonly #in: StagingRing;
 
-  constructor(pool: Pool, arena: HostArena, mover: BlockMover) {
+  constructor(
+    pool: Pool,
+    arena: HostArena,
+    mover: BlockMover,
+    stagingBytes: number,
+    intercept?: Intercept,
+  ) {
     this.#pool = pool;
     this.#arena = arena;
     this.#mover = mover;
-    this.#ring = Array.from({ length: STAGING_BUFFERS }, (_, i) => ({
-      buffer: pool.device.createBuffer({
-        label: `pagedkv staging ${i}`,
-        size: mover.packed.size,
-        usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
-      }),
-      busy: undefined,
-    }));
+    this.#intercept = intercept;
+    this.#out = new StagingRing(pool.device, 'out', stagingBytes);
+    this.#in = new StagingRing(pool.device, 'in', stagingBytes);
   }
 
-  /** Device → host. Resolves when the bytes are in the arena; rejects when any of them could not be read. */
-  async offload(moves: Uint32Array): Promise<void> {
-    const end = moves.length / MOVE_WORDS;
-    try {
-      for (let first = 0; first < end;) {
-        const staging = await this.#acquire();
-        const next = this.#pieceEnd(moves, first, end);
-        this.#mover.gather(moves, first, next, staging.buffer);
-        staging.busy = this.#land(moves, first, next, staging.buffer);
-        // Awaited below; until then a rejection must not count as unhandled.
-        staging.busy.catch(() => undefined);
-        first = next;
+  /** Bytes that a piece has at most. */
+  get pieceBytes(): number {
+    return this.#out.bytes;
+  }
+
+  /**
+   * Device → host. Resolves when all gathers are submitted, so that the source blocks may be overwritten by
+   * what is submitted next; the bytes land as pieces of the flight.
+   */
+  async offload(moves: Uint32Array, stage: Stage, flight: Flight): Promise<void> {
+    for (const piece of piecesOf(moves, stage, this.pieceBytes, this.#mover.maxRecords)) {
+      const staging = await this.#out.acquire();
+      try {
+        flight.check();
+        this.#mover.gather(moves, piece, staging.buffer);
+      } catch (error) {
+        this.#out.release(staging);
+        throw error;
       }
-    } finally {
-      // Also after a failure: no piece may still be landing when the work is declared over.
-      await this.#drain();
+      void flight.add(this.#land(moves, piece, staging, flight));
     }
   }
 
-  /** Host → device. The bytes have left the arena when it returns, and precede whatever is submitted next. */
-  onboard(moves: Uint32Array): void {
-    const end = moves.length / MOVE_WORDS;
-    for (let first = 0; first < end;) {
-      const next = this.#pieceEnd(moves, first, end);
-      this.#upload(moves, first, next);
-      this.#mover.scatter(moves, first, next);
-      first = next;
+  /**
+   * Host → device. Resolves once every piece has a buffer, to the pieces: each resolves when it is submitted,
+   * and never rejects, as failures are the flight's. `before`: nothing is submitted before it resolves.
+   */
+  async onboard(
+    moves: Uint32Array,
+    stage: Stage,
+    flight: Flight,
+    before: Promise<void>,
+  ): Promise<Promise<void>[]> {
+    const pieces: Promise<void>[] = [];
+    for (const piece of piecesOf(moves, stage, this.pieceBytes, this.#mover.maxRecords)) {
+      const staging = await this.#in.acquire();
+      try {
+        flight.check();
+      } catch (error) {
+        this.#in.release(staging);
+        throw error;
+      }
+      pieces.push(flight.add(this.#send(moves, piece, staging, flight, before)));
     }
+    return pieces;
   }
 
   destroy(): void {
-    for (const { buffer } of this.#ring) buffer.destroy();
+    this.#out.destroy();
+    this.#in.destroy();
   }
 
-  async #acquire(): Promise<Staging> {
-    const staging = this.#ring[this.#next]!;
-    this.#next = (this.#next + 1) % this.#ring.length;
-    await staging.busy;
-    staging.busy = undefined;
-    return staging;
-  }
-
-  async #drain(): Promise<void> {
-    const results = await Promise.allSettled(this.#ring.map(async (staging) => staging.busy));
-    for (const staging of this.#ring) staging.busy = undefined;
-    for (const result of results) {
-      if (result.status === 'rejected') throw result.reason;
-    }
-  }
-
-  /** Where the piece that begins at record `first` ends: one group, and no more than the buffers hold. */
-  #pieceEnd(moves: Uint32Array, first: number, end: number): number {
-    const group = moves[first * MOVE_WORDS]!;
-    const fit = Math.floor(this.#mover.packed.size / this.#pool.groups[group]!.blockBytes);
-    const limit = Math.min(end, first + Math.min(fit, this.#mover.maxRecords));
-    let next = first + 1;
-    while (next < limit && moves[next * MOVE_WORDS] === group) next += 1;
-    return next;
-  }
-
-  async #land(moves: Uint32Array, first: number, end: number, buffer: GPUBuffer): Promise<void> {
-    const size = (end - first) * this.#groupOf(moves, first).blockBytes;
-    await buffer.mapAsync(MAP_MODE_READ, 0, size);
+  async #land(moves: Uint32Array, piece: Piece, staging: Staging, flight: Flight): Promise<void> {
+    const { first, end, bytes } = piece;
     try {
-      await this.#arena.store(moves, first, end, new Uint8Array(buffer.getMappedRange(0, size)));
+      await staging.map();
+      await this.#arrive('offload', piece);
+      await staging.lend((all) => {
+        flight.check();
+        return this.#arena.store(moves, first, end, all.subarray(0, bytes), this.#partOf(piece));
+      });
     } finally {
-      buffer.unmap();
+      staging.unmap();
+      this.#out.release(staging);
     }
   }
 
-  #upload(moves: Uint32Array, first: number, end: number): void {
-    const { blockBytes } = this.#groupOf(moves, first);
-    const { queue } = this.#pool.device;
-    const run = this.#run;
-    for (let i = first; i < end;) {
-      const offset = (i - first) * blockBytes;
-      i = readRisingRun(moves, i, end, run);
-      this.#arena.upload(queue, run.group, run.source, run.blocks, this.#mover.packed, offset);
+  async #send(
+    moves: Uint32Array,
+    piece: Piece,
+    staging: Staging,
+    flight: Flight,
+    before: Promise<void>,
+  ): Promise<void> {
+    const { first, end, bytes } = piece;
+    try {
+      await staging.map();
+      await staging.lend((all) => {
+        flight.check();
+        return this.#arena.load(moves, first, end, all.subarray(0, bytes), this.#partOf(piece));
+      });
+      await this.#arrive('onboard', piece);
+      await before;
+      flight.check();
+      staging.unmap();
+      this.#mover.scatter(moves, piece, staging.buffer);
+    } finally {
+      // Ahead of its next use, which finds out whether it worked.
+      void staging.map().catch(() => undefined);
+      this.#in.release(staging);
     }
   }
 
-  #groupOf(moves: Uint32Array, index: number): PoolGroup {
-    return this.#pool.groups[moves[index * MOVE_WORDS]!]!;
+  #arrive(direction: TransferPiece['direction'], piece: Piece): void | Promise<void> {
+    if (this.#intercept === undefined) return;
+    const { group, first, end, bytes } = piece;
+    return this.#intercept({ direction, group, blocks: end - first, bytes });
+  }
+
+  #partOf({ group, span }: Piece): RecordPart | undefined {
+    return span.bytes === this.#pool.groups[group]!.blockBytes ? undefined : span;
   }
 }

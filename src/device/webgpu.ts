@@ -4,45 +4,27 @@
  * tables that attention kernels read.
  */
 import { PagedKvError } from '../errors.js';
-import type { CacheLayout, Executable, Moves } from '../plan.js';
-import { readBoolean, readChoice, readInteger, readOptions } from '../validate.js';
-import { isSoftware } from './adapter.js';
+import type { CacheLayout, Executable, Execution } from '../plan.js';
+import { allocating } from './allocating.js';
 import { HostArena } from './arena.js';
 import { checkByteLength, type BlockCache } from './cache.js';
+import { Executor } from './executor.js';
 import { BufferUsage, MAP_MODE_READ } from './flags.js';
 import { checkBlock, findPlane, groupAt, planeAt, type HasLayout, type Tier } from './layout.js';
 import { compileMoves, KernelMover } from './move-kernels.js';
 import { CopyMover, type BlockMover } from './moves.js';
 import { Pool, type PoolPlane } from './pool.js';
+import { Stages } from './stages.js';
 import { UploadedTables, type StepTables } from './tables.js';
-import { Transfers } from './transfers.js';
+import { Transfers, type Intercept } from './transfers.js';
+import { readCacheOptions, type WebGpuCacheOptions } from './webgpu-options.js';
 
 export { pickDevice, requestDevice, type DeviceRequest, type PickedDevice } from './adapter.js';
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
 export type { HasLayout, Tier } from './layout.js';
 export type { ListOffsets, StepTables } from './tables.js';
-
-export interface WebGpuCacheOptions {
-  /**
-   * How blocks move: compute kernels over a list of blocks, or a copy command for each plane of each block.
-   * By default kernels on a GPU, and copies on a software adapter, where kernels are emulated.
-   */
-  readonly moves?: 'kernel' | 'copies';
-  /** Bytes of each staging buffer between the tiers; at least one block is made room for. Default 32 MiB. */
-  readonly stagingBytes?: number;
-  /** Allocate several GPU buffers of about this size, where a driver does better so than with the largest. */
-  readonly maxSlabBytes?: number;
-  /** Touch all memory of the host tier ahead, in the background (default), or leave the cost to the first transfers. */
-  readonly touchHostMemory?: boolean;
-}
-
-const NAMES = [
-  'moves',
-  'stagingBytes',
-  'maxSlabBytes',
-  'touchHostMemory',
-] as const satisfies readonly (keyof WebGpuCacheOptions)[];
-const DEFAULT_STAGING_BYTES = 32 * 2 ** 20;
+export type { Intercept, TransferPiece } from './transfers.js';
+export type { WebGpuCacheOptions } from './webgpu-options.js';
 
 interface Parts {
   readonly device: GPUDevice;
@@ -51,6 +33,8 @@ interface Parts {
   readonly arena: HostArena;
   readonly mover: BlockMover;
   readonly moves: 'kernel' | 'copies';
+  readonly stagingBytes: number;
+  readonly intercept: Intercept | undefined;
 }
 
 export class WebGpuCache implements BlockCache {
@@ -65,8 +49,7 @@ export class WebGpuCache implements BlockCache {
   readonly #mover: BlockMover;
   readonly #transfers: Transfers | undefined;
   readonly #tables: UploadedTables;
-  /** The end of the execution that was asked for last. */
-  #tail = Promise.resolve();
+  readonly #executor: Executor;
   #lost: GPUDeviceLostInfo | undefined;
   #destroyed = false;
 
@@ -82,21 +65,20 @@ export class WebGpuCache implements BlockCache {
     options: WebGpuCacheOptions = {},
   ): Promise<WebGpuCache> {
     const { layout } = kv;
-    const { moves, stagingBytes, maxSlabBytes, touchHostMemory } = readCacheOptions(
-      device,
-      options,
-    );
+    const settings = readCacheOptions(device, options);
+    const { moves, maxSlabBytes, intercept } = settings;
     const kernels = moves === 'kernel' ? await compileMoves(device) : undefined;
     return allocating(device, (keep) => {
       const arena = keep(new HostArena(layout));
       // A machine that runs out meanwhile shows it to the transfers.
-      if (touchHostMemory) void arena.touch().catch(() => undefined);
+      if (settings.touchHostMemory) void arena.touch().catch(() => undefined);
       const pool = keep(new Pool(device, layout, maxSlabBytes));
-      const bytes = packedBytes(pool, stagingBytes);
+      const stagingBytes = pieceBytes(pool, settings.stagingBytes);
       const mover = keep(
-        kernels ? new KernelMover(pool, bytes, kernels) : new CopyMover(pool, bytes),
+        kernels ? new KernelMover(pool, stagingBytes, kernels) : new CopyMover(pool, stagingBytes),
       );
-      return keep(new WebGpuCache({ device, layout, pool, arena, mover, moves }));
+      const parts = { device, layout, pool, arena, mover, moves, stagingBytes, intercept };
+      return keep(new WebGpuCache(parts));
     });
   }
 
@@ -110,23 +92,37 @@ export class WebGpuCache implements BlockCache {
     this.#arena = parts.arena;
     this.#mover = parts.mover;
     const hasHostTier = parts.layout.groups.some((group) => group.hostBlocks > 0);
-    if (hasHostTier) this.#transfers = new Transfers(parts.pool, parts.arena, parts.mover);
+    const { pool, arena, mover, stagingBytes, intercept } = parts;
+    if (hasHostTier) {
+      this.#transfers = new Transfers(pool, arena, mover, stagingBytes, intercept);
+    }
+    this.#executor = new Executor({
+      pool,
+      stages: new Stages(parts.layout),
+      mover,
+      tables: this.#tables,
+      transfers: this.#transfers,
+      checkUsable: () => {
+        this.#checkUsable();
+      },
+      explain: (error) => this.#explain(error),
+    });
     void parts.device.lost.then((info) => {
       this.#lost = info;
+      this.#executor.stop(lossOf(info));
     });
   }
 
   /**
-   * Executes the moves of a step or transfer and uploads its tables. Resolves once the pass may be submitted
-   * and offloaded bytes are safe in the host tier; calls that overlap run one after the other, in their order.
+   * Executes the moves of a step or transfer and uploads its tables. Its pass may be submitted once the
+   * execution's `submitted` resolves; the promise itself resolves when the work has ended, with offloaded
+   * bytes safe in the host tier. Steps submit in the order of the calls, whatever else is under way.
    *
    * On failure the work ends as failed, and the promise rejects: with `DEVICE_LOST` where the device is
-   * gone, else with what went wrong.
+   * gone, `EXECUTION_CANCELLED`, `CACHE_DESTROYED`, else with what went wrong.
    */
-  execute(work: Executable): Promise<void> {
-    const run = (): Promise<void> => this.#executeAlone(work);
-    this.#tail = this.#tail.then(run, run);
-    return this.#tail;
+  execute(work: Executable): Execution {
+    return this.#executor.execute(work);
   }
 
   /** The keys of a layer, `[deviceBlocks, blockSize, kvHeads, headDim]`, to bind as storage. */
@@ -180,10 +176,11 @@ export class WebGpuCache implements BlockCache {
     this.device.queue.writeBuffer(this.#pool.slabOf(found), offset, source);
   }
 
-  /** Frees the buffers; the device is the caller's and stays. */
+  /** Frees the buffers, and ends what is under way as failed; the device is the caller's and stays. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
+    this.#executor.stop(destroyedError());
     // First: native code may be reading what is mapped.
     this.#arena.destroy();
     this.#transfers?.destroy();
@@ -196,20 +193,6 @@ export class WebGpuCache implements BlockCache {
     this.destroy();
   }
 
-  async #executeAlone(work: Executable): Promise<void> {
-    this.#checkUsable();
-    work.beginExecute();
-    try {
-      await this.#move(work.moves);
-      if (work.attention !== undefined) this.#tables.upload(work.attention);
-      this.#checkUsable();
-    } catch (error) {
-      work.endExecute(false);
-      throw await this.#explain(error);
-    }
-    work.endExecute(true);
-  }
-
   /** A lost device makes whatever was under way fail in its own way; the loss is what to tell. */
   async #explain(error: unknown): Promise<unknown> {
     // The loss is reported by an event of its own, in the same turn or the next.
@@ -217,24 +200,8 @@ export class WebGpuCache implements BlockCache {
     return this.#lost === undefined ? error : lossOf(this.#lost, error);
   }
 
-  /** Waits only where there is something to offload: the host tier must hold it before onboards read it. */
-  async #move(moves: Moves): Promise<void> {
-    if (moves.offloads.length > 0) {
-      // A step that ends while this waits leaves its memory to the next one.
-      moves = copyOf(moves);
-      await this.#hostTransfers().offload(moves.offloads);
-    }
-    if (moves.onboards.length > 0) this.#hostTransfers().onboard(moves.onboards);
-    if (moves.copies.length > 0) this.#mover.copyWithin(moves.copies);
-  }
-
-  #hostTransfers(): Transfers {
-    if (this.#transfers !== undefined) return this.#transfers;
-    throw new PagedKvError('OUT_OF_RANGE', 'the layout has no host tier to transfer with');
-  }
-
   #checkUsable(): void {
-    if (this.#destroyed) throw new PagedKvError('CACHE_DESTROYED', 'the cache was destroyed');
+    if (this.#destroyed) throw destroyedError();
     if (this.#lost !== undefined) throw lossOf(this.#lost);
   }
 
@@ -270,63 +237,12 @@ function lossOf({ reason, message }: GPUDeviceLostInfo, cause?: unknown): PagedK
   return new PagedKvError('DEVICE_LOST', text, { cause });
 }
 
-function copyOf({ offloads, onboards, copies }: Moves): Moves {
-  return { offloads: offloads.slice(), onboards: onboards.slice(), copies: copies.slice() };
-}
-
-/** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
-function readCacheOptions(device: GPUDevice, options: unknown): Required<WebGpuCacheOptions> {
-  const given = readOptions('the cache', options, NAMES);
-  const moves = isSoftware(device.adapterInfo) ? 'copies' : 'kernel';
-  const bytes = (name: 'stagingBytes' | 'maxSlabBytes', otherwise: number): number =>
-    readInteger(name, given[name], 1, Number.MAX_SAFE_INTEGER, otherwise);
-  return {
-    moves: readChoice('moves', given.moves, ['kernel', 'copies'], moves),
-    stagingBytes: bytes('stagingBytes', DEFAULT_STAGING_BYTES),
-    maxSlabBytes: bytes('maxSlabBytes', Infinity),
-    touchHostMemory: readBoolean('touchHostMemory', given.touchHostMemory, true),
-  };
-}
-
-interface Destroyable {
-  destroy(): void;
-}
-
-/**
- * Runs what allocates on a device, and gives its result once the device has had the memory; on failure all
- * that `allocate` told to `keep` is destroyed. Between pushing and popping nothing is awaited, so that the
- * errors are of `allocate` and of nobody else.
- */
-async function allocating<T>(
-  device: GPUDevice,
-  allocate: (keep: <Made extends Destroyable>(made: Made) => Made) => T,
-): Promise<T> {
-  const kept: Destroyable[] = [];
-  device.pushErrorScope('validation');
-  device.pushErrorScope('out-of-memory');
-  const making = new Promise<T>((resolve) => {
-    resolve(
-      allocate((made) => {
-        kept.push(made);
-        return made;
-      }),
-    );
-  });
-  const errors = Promise.all([device.popErrorScope(), device.popErrorScope()]);
-  try {
-    const made = await making.finally(() => errors);
-    const cause = (await errors).find((error) => error !== null);
-    if (cause === undefined) return made;
-    const text = `the GPU device has no room for the KV memory: ${cause.message}`;
-    throw new PagedKvError('OUT_OF_DEVICE_MEMORY', text, { cause });
-  } catch (error) {
-    for (const made of kept.reverse()) made.destroy();
-    throw error;
-  }
+function destroyedError(): PagedKvError {
+  return new PagedKvError('CACHE_DESTROYED', 'the cache was destroyed');
 }
 
 /** Room for one block of any group at least, and for no more than a host tier could ever send. */
-function packedBytes(pool: Pool, wanted: number): number {
+function pieceBytes(pool: Pool, wanted: number): number {
   const { groups } = pool.layout;
   const largest = Math.max(...pool.groups.map((group) => group.blockBytes));
   const { maxBufferSize, maxStorageBufferBindingSize } = pool.device.limits;

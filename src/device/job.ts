@@ -1,0 +1,73 @@
+/** One execution on its way: what it is to do, what it waits for, and those who wait for it. */
+import { PagedKvError } from '../errors.js';
+import type { Executable, Moves } from '../plan.js';
+import { deferred, type Deferred } from './deferred.js';
+import { Flight } from './flight.js';
+import type { Stage, Stages } from './stages.js';
+import { Ticket } from './ticket.js';
+
+export class Job {
+  readonly work: Executable;
+  readonly moves: Moves;
+  readonly stages: readonly Stage[];
+  readonly flight = new Flight();
+  /** By stage: what attention on its layers reads has been submitted. */
+  readonly arrived: readonly Deferred[];
+  readonly submitted = deferred();
+  readonly ended = deferred();
+  /** The turn that it waits for, and its own; neither where it takes no turn. */
+  before: Promise<void> | undefined;
+  turn: Deferred | undefined;
+  hasBegun = false;
+
+  constructor(work: Executable, moves: Moves, stages: readonly Stage[]) {
+    this.work = work;
+    this.moves = moves;
+    this.stages = stages;
+    this.arrived = stages.map(deferred);
+  }
+
+  /** Only offloads, which nothing has to wait for. */
+  get isSwapOut(): boolean {
+    const { onboards, copies } = this.moves;
+    return this.work.attention === undefined && onboards.length === 0 && copies.length === 0;
+  }
+
+  /** No pass follows it. */
+  get isPrefetch(): boolean {
+    return this.work.attention?.batch === 0;
+  }
+
+  ticket(stages: Stages): Ticket {
+    const layer = (number: number): Promise<void> => {
+      const stage = stages.indexOf(number, this.stages.length);
+      return (this.arrived[stage] ?? this.submitted).promise;
+    };
+    return new Ticket(this.ended.promise, this.submitted.promise, layer, () => {
+      this.flight.stop(new PagedKvError('EXECUTION_CANCELLED', 'the execution was cancelled'));
+    });
+  }
+
+  end(): void {
+    try {
+      this.work.endExecute(true);
+      this.ended.resolve();
+    } catch (error) {
+      this.ended.reject(error);
+    }
+  }
+
+  /** What goes wrong in telling so is not what went wrong. */
+  tellFailure(): void {
+    if (!this.hasBegun) return;
+    try {
+      this.work.endExecute(false);
+    } catch {
+      // The manager was closed meanwhile: nobody is left to be told.
+    }
+  }
+
+  reject(reason: unknown): void {
+    for (const each of [...this.arrived, this.submitted, this.ended]) each.reject(reason);
+  }
+}

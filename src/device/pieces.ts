@@ -1,0 +1,33 @@
+/** Cutting lists of moves into pieces that a staging buffer holds. */
+import { MOVE_WORDS } from '../words.js';
+import type { PlaneSpan, Stage } from './stages.js';
+
+/** The planes of `span` of the blocks in records `first` to `end` of a list, all of one group. */
+export interface Piece {
+  readonly group: number;
+  readonly first: number;
+  readonly end: number;
+  readonly span: PlaneSpan;
+  /** Of all its blocks, end to end. */
+  readonly bytes: number;
+}
+
+/** Pieces of at most `maxBytes`, which one block must not exceed, and `maxRecords`, in the order of the list. */
+export function* piecesOf(
+  moves: Uint32Array,
+  stage: Stage,
+  maxBytes: number,
+  maxRecords: number,
+): Generator<Piece> {
+  const records = moves.length / MOVE_WORDS;
+  for (let first = 0; first < records;) {
+    const group = moves[first * MOVE_WORDS]!;
+    const span = stage[group]!;
+    const fit = span.bytes === 0 ? records : Math.floor(maxBytes / span.bytes);
+    const limit = Math.min(records, first + Math.min(fit, maxRecords));
+    let end = first + 1;
+    while (end < limit && moves[end * MOVE_WORDS] === group) end += 1;
+    if (span.bytes > 0) yield { group, first, end, span, bytes: (end - first) * span.bytes };
+    first = end;
+  }
+}

@@ -1,0 +1,62 @@
+/// <reference types="@webgpu/types" />
+/** The options of a cache on a GPU. */
+import { readBoolean, readChoice, readInteger, readOptions, show } from '../validate.js';
+import { PagedKvError } from '../errors.js';
+import { isSoftware } from './adapter.js';
+import type { Intercept } from './transfers.js';
+
+export interface WebGpuCacheOptions {
+  /**
+   * How blocks move: compute kernels over a list of blocks, or a copy command for each plane of each block.
+   * By default kernels on a GPU, and copies on a software adapter, where kernels are emulated.
+   */
+  readonly moves?: 'kernel' | 'copies';
+  /**
+   * Bytes of each of the 8 staging buffers between the tiers, which is what moves at once; at least one block
+   * is made room for. Default 4 MiB.
+   */
+  readonly stagingBytes?: number;
+  /** Allocate several GPU buffers of about this size, where a driver does better so than with the largest. */
+  readonly maxSlabBytes?: number;
+  /** Touch all memory of the host tier ahead, in the background (default), or leave the cost to the first transfers. */
+  readonly touchHostMemory?: boolean;
+  /**
+   * Called, and awaited, before each piece of a transfer counts as arrived; where it throws, the transfer
+   * fails. For tests, which so delay, reorder and fail transfers.
+   */
+  readonly intercept?: Intercept;
+}
+
+/** As they are used: `intercept` has no default. */
+export type CacheSettings = Required<Omit<WebGpuCacheOptions, 'intercept'>> &
+  Pick<WebGpuCacheOptions, 'intercept'>;
+
+const NAMES = [
+  'moves',
+  'stagingBytes',
+  'maxSlabBytes',
+  'touchHostMemory',
+  'intercept',
+] as const satisfies readonly (keyof WebGpuCacheOptions)[];
+const DEFAULT_STAGING_BYTES = 4 * 2 ** 20;
+
+/** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
+export function readCacheOptions(device: GPUDevice, options: unknown): CacheSettings {
+  const given = readOptions('the cache', options, NAMES);
+  const moves = isSoftware(device.adapterInfo) ? 'copies' : 'kernel';
+  const bytes = (name: 'stagingBytes' | 'maxSlabBytes', otherwise: number): number =>
+    readInteger(name, given[name], 1, Number.MAX_SAFE_INTEGER, otherwise);
+  return {
+    moves: readChoice('moves', given.moves, ['kernel', 'copies'], moves),
+    stagingBytes: bytes('stagingBytes', DEFAULT_STAGING_BYTES),
+    maxSlabBytes: bytes('maxSlabBytes', Infinity),
+    touchHostMemory: readBoolean('touchHostMemory', given.touchHostMemory, true),
+    ...readIntercept(given.intercept),
+  };
+}
+
+function readIntercept(value: unknown): Pick<WebGpuCacheOptions, 'intercept'> {
+  if (value === undefined) return {};
+  if (typeof value === 'function') return { intercept: value as Intercept };
+  throw new PagedKvError('INVALID_OPTION', `intercept must be a function, got ${show(value)}`);
+}
