@@ -15,6 +15,11 @@ export class Random {
       this.#state = Math.imul(this.#state ^ char.charCodeAt(0), 0x01000193);
   }
 
+  /** Another one whose use leaves this one as it is. */
+  fork(stream: string): Random {
+    return new Random(`${stream} ${this.#state}`);
+  }
+
   /** Uniform in [0, 1). After Mulberry32. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;

@@ -4,6 +4,7 @@ import { WebGpuCache, type WebGpuCacheOptions } from '../src/device/webgpu.js';
 import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
 import { WORD_BYTES } from '../src/words.js';
+import { Faults } from './oracle.faults.js';
 import { MAX_BATCH_TOKENS, type Contents, type OracleMemory } from './oracle.memory.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
@@ -38,6 +39,7 @@ export class GpuMemories implements Disposable {
 
 class GpuMemory implements OracleMemory, Disposable {
   readonly cache: WebGpuCache;
+  readonly faults: Faults;
   readonly #attention: WebGpuAttention;
   /** The activations of one plane each. */
   readonly #activations: readonly GPUBuffer[];
@@ -49,13 +51,16 @@ class GpuMemory implements OracleMemory, Disposable {
     kv: KvCacheManager,
     options: WebGpuCacheOptions,
   ): Promise<GpuMemory> {
-    const cache = await WebGpuCache.create(device, kv, options);
+    const faults = new Faults();
+    const { intercept } = faults;
+    const cache = await WebGpuCache.create(device, kv, { ...options, intercept });
     const attention = await WebGpuAttention.create(cache, { queryHeads: MODEL.kvHeads });
-    return new GpuMemory(cache, attention);
+    return new GpuMemory(cache, attention, faults);
   }
 
-  private constructor(cache: WebGpuCache, attention: WebGpuAttention) {
+  private constructor(cache: WebGpuCache, attention: WebGpuAttention, faults: Faults) {
     this.cache = cache;
+    this.faults = faults;
     this.#attention = attention;
     const size = MAX_BATCH_TOKENS * WIDTH * WORD_BYTES;
     this.#activations = Array.from({ length: PLANES }, () =>

@@ -3,6 +3,7 @@ import { HostAttention } from '../src/attention/index.js';
 import { HostCache, type BlockCache, type Tier } from '../src/device/host.js';
 import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
+import type { Faults } from './oracle.faults.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
 /** The most tokens that a step of the oracle has. */
@@ -18,6 +19,8 @@ export interface Contents {
 
 export interface OracleMemory {
   readonly cache: BlockCache;
+  /** Where its transfers can be made to fail. */
+  readonly faults?: Faults;
   /** The forward pass of the step executed last: writes each query token's keys and values into its slot. */
   write(attention: Attention, prefixes: readonly Prefix[]): void;
   /** Fills slots of the device tier with NaN. */

@@ -50,6 +50,7 @@ const WEIGHTS = {
   demote: 2,
   prefetch: 3,
   quota: 1,
+  cancel: 1,
 } as const;
 
 const REFUSALS: readonly string[] = ['QUOTA_IN_USE', 'QUOTA_TOO_LARGE'];
@@ -123,12 +124,15 @@ class Program {
   }
 
   async run(): Promise<void> {
+    const { faults } = this.#oracle.memory;
+    if (faults !== undefined && this.#hasFailures) faults.random = this.#random.fork('faults');
     // Those that are not possible as things stand do not count.
     while (this.log.length < OPERATIONS_EACH) {
       await this.#do(this.#pickOperation());
       await this.#oracle.check();
     }
     await this.#finish();
+    if (faults !== undefined) faults.random = undefined;
   }
 
   async #do(operation: Operation): Promise<void> {
@@ -143,10 +147,10 @@ class Program {
         await this.#execute();
         break;
       case 'commit':
-        this.#commit();
+        await this.#commit();
         break;
       case 'abort':
-        this.#abort();
+        await this.#abort();
         break;
       case 'transfer':
         await this.#transfer();
@@ -170,6 +174,9 @@ class Program {
         break;
       case 'quota':
         this.#quota();
+        break;
+      case 'cancel':
+        this.#cancel();
         break;
       default:
         this.#change(operation);
@@ -312,33 +319,43 @@ class Program {
       return;
     }
     const schedulesAhead = this.#oneIn(4);
-    this.#log(`execute ${step.number}${schedulesAhead ? ', and meanwhile' : ''}`);
-    await this.#oracle.execute(step, () => {
+    const isCancelled = this.#hasFailures && this.#oneIn(10);
+    const staysUnderWay = this.#oneIn(2);
+    const how = `${isCancelled ? ', cancelled' : ''}${schedulesAhead ? ', and meanwhile' : ''}`;
+    this.#log(`execute ${step.number}${staysUnderWay ? ', left under way' : ''}${how}`);
+    const meanwhile = (): void => {
       if (schedulesAhead) this.#schedule();
-    });
+    };
+    await this.#oracle.execute(step, { meanwhile, isCancelled, staysUnderWay });
   }
 
-  #commit(): void {
+  async #commit(): Promise<void> {
     const step = this.#oracle.steps[0];
+    if (step?.stage === 'landing') await this.#oracle.underWay.settle();
     if (step?.stage !== 'executed') return;
     this.#log(`commit ${step.number}`);
     this.#oracle.commit(step);
   }
 
-  #abort(): void {
+  async #abort(): Promise<void> {
     const step = this.#pick(this.#oracle.steps);
     if (step === undefined) return;
+    // One that a device is still at cannot be aborted, with whatever it builds on.
+    await this.#oracle.underWay.settle();
     this.#log(`abort ${step.number}, ${step.stage}`);
     this.#oracle.abort(step);
   }
 
   async #transfer(): Promise<void> {
     const transfer = this.#pick(this.#oracle.transfers);
-    if (transfer === undefined) return;
+    if (transfer === undefined || transfer.isUnderWay) return;
     if (transfer.isBegun) return this.#endTransfer(transfer);
     if (this.#oneIn(2)) {
-      this.#log(`transfer ${transfer.number}`);
-      return this.#oracle.finishTransfer(transfer);
+      const staysUnderWay = this.#oneIn(2);
+      this.#log(`transfer ${transfer.number}${staysUnderWay ? ', left under way' : ''}`);
+      const end = this.#oracle.startTransfer(transfer);
+      if (!staysUnderWay) await end;
+      return;
     }
     const isEarly = this.#oneIn(2);
     this.#log(`begin transfer ${transfer.number}, ${isEarly ? 'early' : 'late'}`);
@@ -349,6 +366,13 @@ class Program {
     const ok = !this.#hasFailures || !this.#oneIn(4);
     this.#log(`end transfer ${transfer.number}${ok ? '' : ', failed'}`);
     return this.#oracle.endTransfer(transfer, ok);
+  }
+
+  #cancel(): void {
+    const execution = this.#hasFailures ? this.#pick(this.#oracle.underWay.executions) : undefined;
+    if (execution === undefined) return;
+    this.#log('cancel what is under way');
+    execution.cancel();
   }
 
   #clear(): void {
@@ -428,6 +452,7 @@ class Program {
   async #finish(): Promise<void> {
     this.#log('finish');
     const oracle = this.#oracle;
+    await oracle.underWay.settle();
     while (oracle.steps.length > 0) oracle.abort(oracle.steps.at(-1)!);
     for (const transfer of oracle.transfers) {
       await (transfer.isBegun ? oracle.endTransfer(transfer) : oracle.finishTransfer(transfer));

@@ -11,6 +11,7 @@ export class ReadBack {
   readonly #layout: CacheLayout;
   /** As last read; undefined once memory was written. */
   #contents: Contents | undefined;
+  #writes = 0;
 
   constructor(memory: OracleMemory) {
     this.#memory = memory;
@@ -20,6 +21,7 @@ export class ReadBack {
   /** Memory was written: read it again. */
   forget(): void {
     this.#contents = undefined;
+    this.#writes += 1;
   }
 
   /** Every committed token of an active sequence, through its row of the manager's block table. */
@@ -93,7 +95,12 @@ export class ReadBack {
   }
 
   async #read(): Promise<Contents> {
-    return (this.#contents ??= await this.#memory.read());
+    if (this.#contents !== undefined) return this.#contents;
+    const writes = this.#writes;
+    const contents = await this.#memory.read();
+    // What lands while memory is read may be missing.
+    if (writes === this.#writes) this.#contents = contents;
+    return contents;
   }
 }
 

@@ -46,7 +46,8 @@ export interface Planned {
   readonly attention: Attention;
   readonly moves: Moves;
   readonly entries: readonly Entry[];
-  stage: 'scheduled' | 'executed' | 'failed' | 'closed';
+  /** `'landing'`: its pass was submitted, and its end is still to come. */
+  stage: 'scheduled' | 'landing' | 'executed' | 'failed' | 'closed';
   /** Slots that the pass wrote. */
   written: readonly number[];
   readonly digestBefore: bigint;
@@ -60,6 +61,10 @@ export interface Moving {
   /** The copy was made when it began, not when it ends. */
   isEarly: boolean;
   isBegun: boolean;
+  /** A device is at it. */
+  isUnderWay: boolean;
+  /** The copy that was made early went wrong. */
+  hasFailed: boolean;
 }
 
 /** Query tokens of a step with the slot that each is to be written to. */

@@ -21,6 +21,7 @@ import {
   type Transfer,
 } from '../src/index.js';
 import type { Executable, Moves } from '../src/plan.js';
+import { endOf, UnderWay } from './oracle.faults.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { emptyPrefix, extend, type Prefix } from './oracle.payload.js';
 import { freeBlocks, poisonAll, poisonFresh, poisonTargets, spoil } from './oracle.poison.js';
@@ -38,6 +39,13 @@ import {
 /** No prompt has it. */
 const NEVER = 2 ** 32 - 1;
 
+export interface HowToExecute {
+  /** Runs while the device is at work. */
+  readonly meanwhile?: () => void;
+  readonly isCancelled?: boolean;
+  readonly staysUnderWay?: boolean;
+}
+
 export class Oracle implements Disposable {
   readonly kv: KvCacheManager;
   readonly memory: OracleMemory;
@@ -45,6 +53,7 @@ export class Oracle implements Disposable {
   sequences: Tracked[] = [];
   steps: Planned[] = [];
   transfers: Moving[] = [];
+  readonly underWay = new UnderWay();
   readonly #batch: Batch;
   readonly #readBack: ReadBack;
   /** By namespace: how often it was cleared. */
@@ -204,14 +213,19 @@ export class Oracle implements Disposable {
     return step;
   }
 
-  /** `meanwhile` runs while the device is at work. */
-  async execute(step: Planned, meanwhile?: () => void): Promise<void> {
+  /** Waits for the end, unless it `staysUnderWay`: then only until the pass was written. */
+  async execute(step: Planned, how: HowToExecute = {}): Promise<void> {
     await poisonTargets(this.memory, step.moves);
-    const running = this.memory.cache.execute(step.handle);
-    meanwhile?.();
-    await running;
-    this.#changes += 1;
-    step.stage = 'executed';
+    const execution = this.memory.cache.execute(this.#watched(step));
+    const end = this.underWay.add(execution);
+    how.meanwhile?.();
+    if (how.isCancelled === true) execution.cancel();
+    if (await endOf(execution.submitted)) await this.#pass(step);
+    if (how.staysUnderWay !== true) await end;
+  }
+
+  async #pass(step: Planned): Promise<void> {
+    if (step.stage === 'scheduled') step.stage = 'landing';
     await poisonFresh(this.memory, step);
     const query = [...queryTokens(step)];
     step.written = query.map(({ slot }) => slot).filter((slot) => slot >= 0);
@@ -221,6 +235,25 @@ export class Oracle implements Disposable {
     );
     this.#readBack.forget();
     await this.#readBack.checkPass(step, this.#table!);
+  }
+
+  /** Tells the step, and learns from it, how its execution ends. */
+  #watched(step: Planned): Executable {
+    const { handle } = step;
+    return {
+      moves: handle.moves,
+      attention: handle.attention,
+      beginExecute: () => {
+        handle.beginExecute();
+        this.#changes += 1;
+      },
+      endExecute: (ok) => {
+        handle.endExecute(ok);
+        step.stage = ok ? 'executed' : 'failed';
+        this.#changes += 1;
+        this.#readBack.forget();
+      },
+    };
   }
 
   /** A device that fails may have overwritten whatever it was to write. */
@@ -294,7 +327,14 @@ export class Oracle implements Disposable {
 
   #move(handle: Transfer): Moving {
     this.#changes += 1;
-    const transfer = { number: this.#numbers++, handle, isEarly: false, isBegun: false };
+    const transfer = {
+      number: this.#numbers++,
+      handle,
+      isEarly: false,
+      isBegun: false,
+      isUnderWay: false,
+      hasFailed: false,
+    };
     if (handle.blocks > 0) this.transfers.push(transfer);
     return transfer;
   }
@@ -305,21 +345,42 @@ export class Oracle implements Disposable {
     await poisonTargets(this.memory, handle.moves);
     transfer.isEarly = early;
     transfer.isBegun = true;
-    if (early) await this.#execute(handle.moves, () => handle.beginExecute());
-    else handle.beginExecute();
+    if (early) {
+      transfer.hasFailed = !(await this.#execute(handle.moves, () => handle.beginExecute()));
+    } else {
+      handle.beginExecute();
+    }
     this.#changes += 1;
   }
 
   async endTransfer(transfer: Moving, ok = true): Promise<void> {
     const { handle, isEarly } = transfer;
-    if (ok && !isEarly) await this.#execute(handle.moves);
-    handle.endExecute(ok);
-    this.#changes += 1;
-    this.transfers = this.transfers.filter((each) => each !== transfer);
+    let isDone = ok && !transfer.hasFailed;
+    if (isDone && !isEarly) isDone = await this.#execute(handle.moves);
+    handle.endExecute(isDone);
+    this.#forgetTransfer(transfer);
   }
 
   async finishTransfer(transfer: Moving): Promise<void> {
-    await this.memory.cache.execute(transfer.handle);
+    await this.startTransfer(transfer);
+  }
+
+  /** Resolves when it has ended, which nobody need wait for. */
+  startTransfer(transfer: Moving): Promise<boolean> {
+    const { handle } = transfer;
+    transfer.isUnderWay = true;
+    const work: Executable = {
+      moves: handle.moves,
+      beginExecute: () => handle.beginExecute(),
+      endExecute: (ok) => {
+        handle.endExecute(ok);
+        this.#forgetTransfer(transfer);
+      },
+    };
+    return this.underWay.add(this.memory.cache.execute(work));
+  }
+
+  #forgetTransfer(transfer: Moving): void {
     this.#readBack.forget();
     this.#changes += 1;
     this.transfers = this.transfers.filter((each) => each !== transfer);
@@ -460,11 +521,12 @@ export class Oracle implements Disposable {
     this.#readBack.forget();
   }
 
-  /** Moves without the bookkeeping of a transfer, but for its begin. */
-  async #execute(moves: Moves, begin: () => void = () => undefined): Promise<void> {
+  /** Moves without the bookkeeping of a transfer, but for its begin. Whether all went well. */
+  async #execute(moves: Moves, begin: () => void = () => undefined): Promise<boolean> {
     const work: Executable = { moves, beginExecute: begin, endExecute: () => undefined };
-    await this.memory.cache.execute(work);
+    const isDone = await endOf(this.memory.cache.execute(work));
     this.#readBack.forget();
+    return isDone;
   }
 
   /** Nobody but the aborted step may have seen what it wrote. */

@@ -18,7 +18,7 @@ await describeOnGpu('the payload oracle over memory on a GPU', (device) => {
       `finds every sequence's keys and values after any operations (${replay})`,
       UNTIMED,
       async () => {
-        await runPrograms(`GPU ${moves}`, 15_000, make, 3);
+        await runPrograms(`GPU ${moves}`, 10_000, make, 3);
       },
     );
 
