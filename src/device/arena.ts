@@ -41,7 +41,7 @@ class GroupArena {
     this.bytes = group.hostBlocks * recordBytes;
     this.#hostBlocks = group.hostBlocks;
     this.#blocksPerSlab = Math.max(1, Math.floor(slabBytes / recordBytes));
-    this.shape = this.shapeOf({ offset: 0, bytes: recordBytes });
+    this.shape = this.shapeOf([{ packed: 0, bytes: recordBytes, record: 0 }]);
   }
 
   open(memory: NativeMemory): void {
@@ -66,20 +66,29 @@ class GroupArena {
     return (block % this.#blocksPerSlab) * this.record.bytes;
   }
 
-  /** Of packed records that have only a part of each. */
-  shapeOf({ offset, bytes }: RecordPart): BlockShape {
-    return Float64Array.of(
-      ...[this.offset, this.#hostBlocks, this.record.bytes],
-      ...[0, 0, 0],
-      ...[0, bytes, offset],
-    );
+  /** Of packed records that are in these parts. */
+  shapeOf(parts: readonly PackedPart[]): BlockShape {
+    const shape = new Float64Array(SHAPE_WORDS + parts.length * PART_WORDS);
+    shape.set([this.offset, this.#hostBlocks, this.record.bytes]);
+    for (const [i, { packed, bytes, record }] of parts.entries()) {
+      shape.set([packed, bytes, record], SHAPE_WORDS + i * PART_WORDS);
+    }
+    return shape;
   }
 }
 
-/** A range of the bytes of every record. */
-export interface RecordPart {
-  readonly offset: number;
+/** Of a `BlockShape`: before its planes, and for each. */
+const SHAPE_WORDS = 6;
+const PART_WORDS = 3;
+
+/**
+ * What packed records have of every record: `bytes` from `record` on. That of the first lies at `packed`, and
+ * those of the others follow.
+ */
+export interface PackedPart {
+  readonly packed: number;
   readonly bytes: number;
+  readonly record: number;
 }
 
 export class HostArena {
@@ -125,8 +134,8 @@ export class HostArena {
 
   /**
    * Copies packed records, those of `moves` from `first` to `end`, end to end in `bytes`, to the host blocks that
-   * are their targets; all of one group. `part`: each has only these bytes of a record. Native threads do it:
-   * until the promise settles, `bytes` must not change or be unmapped, and the blocks be in no other call.
+   * are their targets; all of one group. `parts`: they are not whole records end to end, but lie so. Native threads
+   * do it: until the promise settles, `bytes` must not change or be unmapped, and the blocks be in no other call.
    * Throws `OUT_OF_RANGE` for a block that is not there.
    */
   async store(
@@ -134,9 +143,9 @@ export class HostArena {
     first: number,
     end: number,
     bytes: Uint8Array,
-    part?: RecordPart,
+    parts?: readonly PackedPart[],
   ): Promise<void> {
-    await this.#move(true, moves, first, end, bytes, part);
+    await this.#move(true, moves, first, end, bytes, parts);
   }
 
   /** As `store`, the other way: the host blocks that are the sources, end to end into `bytes`. */
@@ -145,9 +154,9 @@ export class HostArena {
     first: number,
     end: number,
     bytes: Uint8Array,
-    part?: RecordPart,
+    parts?: readonly PackedPart[],
   ): Promise<void> {
-    await this.#move(false, moves, first, end, bytes, part);
+    await this.#move(false, moves, first, end, bytes, parts);
   }
 
   /**
@@ -165,11 +174,11 @@ export class HostArena {
     first: number,
     end: number,
     bytes: Uint8Array,
-    part?: RecordPart,
+    parts?: readonly PackedPart[],
   ): Promise<void> {
     if (first === end) return;
     const group = this.#group(moves[first * MOVE_WORDS]!);
-    const shape = part ? group.shapeOf(part) : group.shape;
+    const shape = parts ? group.shapeOf(parts) : group.shape;
     const { id } = this.#memory;
     check(await native.beginMoveBlocks(id, store, shape, moves, first, end, bytes));
   }

@@ -52,6 +52,34 @@ export function risingBlocks(
   return blocks;
 }
 
+/** What a key has room for: 5 bits of group, 28 of block, 20 of index. */
+const MAX_GROUPS = 2 ** 5;
+const MAX_BLOCKS = 2 ** 28;
+const MAX_SORTED = 2 ** 20;
+
+/**
+ * A copy of the records ordered by group, then by the block in a column, so that neighbours are found. Where
+ * there are more than anybody has, they stay in their order. O(n log n).
+ */
+export function sortedBy(moves: Uint32Array, column: number): Uint32Array {
+  const count = moves.length / MOVE_WORDS;
+  if (count < 2 || count > MAX_SORTED) return moves.slice();
+  const keys = new Float64Array(count);
+  for (let i = 0; i < count; i++) {
+    const group = moves[i * MOVE_WORDS]!;
+    const block = moves[i * MOVE_WORDS + column]!;
+    if (group >= MAX_GROUPS || block >= MAX_BLOCKS) return moves.slice();
+    keys[i] = (group * MAX_BLOCKS + block) * MAX_SORTED + i;
+  }
+  keys.sort();
+  const sorted = new Uint32Array(moves.length);
+  for (let i = 0; i < count; i++) {
+    const at = (keys[i]! % MAX_SORTED) * MOVE_WORDS;
+    for (let word = 0; word < MOVE_WORDS; word++) sorted[i * MOVE_WORDS + word] = moves[at + word]!;
+  }
+  return sorted;
+}
+
 /** 1 or −1 where record `index + 1` is the next or previous neighbour of `index` on both sides, else 0. */
 function directionAt(moves: Uint32Array, index: number): number {
   const a = index * MOVE_WORDS;

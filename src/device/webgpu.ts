@@ -42,6 +42,8 @@ export class WebGpuCache implements BlockCache {
   readonly layout: CacheLayout;
   /** How blocks move on this device. */
   readonly moves: 'kernel' | 'copies';
+  /** Of each staging buffer: what moves between the tiers at once. */
+  readonly stagingBytes: number;
   /** What attention kernels read: the tables of the step executed last. */
   readonly tables: StepTables;
   readonly #pool: Pool;
@@ -67,7 +69,7 @@ export class WebGpuCache implements BlockCache {
     const { layout } = kv;
     const settings = readCacheOptions(device, options);
     const { moves, maxSlabBytes, intercept } = settings;
-    const kernels = moves === 'kernel' ? await compileMoves(device) : undefined;
+    const kernels = moves === 'kernel' ? await compileMoves(device, layout) : undefined;
     return allocating(device, (keep) => {
       const arena = keep(new HostArena(layout));
       // A machine that runs out meanwhile shows it to the transfers.
@@ -86,6 +88,7 @@ export class WebGpuCache implements BlockCache {
     this.device = parts.device;
     this.layout = parts.layout;
     this.moves = parts.moves;
+    this.stagingBytes = parts.stagingBytes;
     this.#tables = new UploadedTables(parts.device, parts.layout);
     this.tables = this.#tables;
     this.#pool = parts.pool;
