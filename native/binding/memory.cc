@@ -243,7 +243,9 @@ Status MoveBlocks(const Call& call) {
 // As MoveBlocks: a promise of a status.
 Napi::Value BeginMoveBlocks(const Call& call) {
   std::shared_ptr<arena::Job> job = TransferOf(call);
-  return call.environment().arenas().Begin(call.env(), std::move(job), {call.Value(6)});
+  std::vector<Napi::Object> kept;
+  if (call.IsObject(6)) kept.push_back(call.Value(6).As<Napi::Object>());
+  return call.environment().arenas().Begin(call.env(), std::move(job), kept);
 }
 
 }  // namespace pagedkv::binding

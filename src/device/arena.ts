@@ -3,10 +3,10 @@
  * comes and goes as one piece and adjacent blocks as one larger piece; native threads move them.
  */
 import { check } from '../errors.js';
-import { native, type BlockShape } from '../native.js';
-import type { CacheLayout, GroupLayout } from '../plan.js';
+import { native, type BlockShape, type MoveArguments } from '../native.js';
+import type { CacheLayout, GroupLayout, ModelShape } from '../plan.js';
 import { MOVE_WORDS } from '../words.js';
-import { groupAt } from './layout.js';
+import { groupAt, modelOf } from './layout.js';
 import { NativeMemory } from './memory.js';
 import { recordLayout, type Quantization, type RecordLayout } from './quantized.js';
 
@@ -23,10 +23,17 @@ export interface ArenaOptions {
   readonly slabBytes?: number;
 }
 
+/** Of what a plane has on the device's side: where block 0 begins, and the bytes of a block. */
+export interface NearPart {
+  readonly near: number;
+  readonly bytes: number;
+  readonly plane: number;
+}
+
 class GroupArena {
   readonly record: RecordLayout;
   /** Of packed records. */
-  readonly shape: BlockShape;
+  readonly packed: BlockShape;
   readonly offset: number;
   readonly bytes: number;
   readonly #hostBlocks: number;
@@ -41,11 +48,17 @@ class GroupArena {
     this.bytes = group.hostBlocks * recordBytes;
     this.#hostBlocks = group.hostBlocks;
     this.#blocksPerSlab = Math.max(1, Math.floor(slabBytes / recordBytes));
-    this.shape = Float64Array.of(
-      ...[offset, group.hostBlocks, recordBytes],
-      ...[0, 0, 0],
-      ...[0, recordBytes, 0],
-    );
+    this.packed = this.shape(0, PLAIN, [[0, recordBytes, 0]]);
+  }
+
+  /** `parts`: offset and bytes of a block on the device's side, and the offset in a record. */
+  shape(
+    nearBlocks: number,
+    [element, headDim]: Elements,
+    parts: readonly (readonly [number, number, number])[],
+  ): BlockShape {
+    const host = [this.offset, this.#hostBlocks, this.record.bytes];
+    return Float64Array.of(...host, nearBlocks, element, headDim, ...parts.flat());
   }
 
   open(memory: NativeMemory): void {
@@ -76,8 +89,16 @@ class GroupArena {
   }
 }
 
+/** As `native.moveBlocks` takes them, after the memory. */
+export type BlockMove = MoveArguments extends readonly [number, ...infer Rest] ? Rest : never;
+
+/** The element type as native code numbers it, 0 where records are what the device has, and values a head. */
+type Elements = readonly [element: number, headDim: number];
+const PLAIN: Elements = [0, 0];
+
 export class HostArena {
   readonly layout: CacheLayout;
+  readonly quantize: Quantization | undefined;
   readonly #memory: NativeMemory;
   readonly #groups: readonly GroupArena[];
 
@@ -87,6 +108,7 @@ export class HostArena {
    */
   constructor(layout: CacheLayout, options: ArenaOptions = {}) {
     this.layout = layout;
+    this.quantize = options.quantize;
     let end = 0;
     this.#groups = layout.groups.map((group) => {
       const arena = new GroupArena(layout, group, end, options);
@@ -123,12 +145,34 @@ export class HostArena {
    * or be unmapped, and the blocks be in no other call. Throws `OUT_OF_RANGE` for a block that is not there.
    */
   async store(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): Promise<void> {
-    await this.#move(true, moves, first, end, bytes);
+    if (first < end) await this.begin(true, this.#packed(moves, first), moves, first, end, bytes);
   }
 
   /** As `store`, the other way: the host blocks that are the sources, end to end into `bytes`. */
   async load(moves: Uint32Array, first: number, end: number, bytes: Uint8Array): Promise<void> {
-    await this.#move(false, moves, first, end, bytes);
+    if (first < end) await this.begin(false, this.#packed(moves, first), moves, first, end, bytes);
+  }
+
+  /** How planes that lie apart in another memory, or one that is given as packed bytes, come to be records here. */
+  shape(group: number, nearBlocks: number, parts: readonly NearPart[]): BlockShape {
+    const arena = this.#group(group);
+    const elements = this.quantize === undefined ? PLAIN : elementsOf(modelOf(this.layout));
+    const { planes } = arena.record;
+    return arena.shape(
+      nearBlocks,
+      elements,
+      parts.map(({ near, bytes, plane }) => [near, bytes, planes[plane]!.offset] as const),
+    );
+  }
+
+  /** Moves blocks of one group on this thread and others; has done so when it returns. See `native.moveBlocks`. */
+  move(...[store, ...move]: BlockMove): void {
+    check(native.moveBlocks(this.#memory.id, store, ...move));
+  }
+
+  /** As `move`, on other threads: resolves when it is done. */
+  async begin(...[store, ...move]: BlockMove): Promise<void> {
+    check(await native.beginMoveBlocks(this.#memory.id, store, ...move));
   }
 
   /** Queues the records of `blocks` blocks from `first` on to be written to `target` at `offset`. */
@@ -160,21 +204,16 @@ export class HostArena {
     this.#memory.close();
   }
 
-  async #move(
-    store: boolean,
-    moves: Uint32Array,
-    first: number,
-    end: number,
-    bytes: Uint8Array,
-  ): Promise<void> {
-    if (first === end) return;
-    const { shape } = this.#group(moves[first * MOVE_WORDS]!);
-    const { id } = this.#memory;
-    check(await native.beginMoveBlocks(id, store, shape, moves, first, end, bytes));
+  #packed(moves: Uint32Array, first: number): BlockShape {
+    return this.#group(moves[first * MOVE_WORDS]!).packed;
   }
 
   #group(group: number): GroupArena {
     groupAt(this.layout, group);
     return this.#groups[group]!;
   }
+}
+
+function elementsOf({ dtype, headDim }: ModelShape): Elements {
+  return [dtype === 'f32' ? 1 : 2, headDim];
 }

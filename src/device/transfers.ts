@@ -9,7 +9,7 @@ import type { HostArena } from './arena.js';
 import { BufferUsage, MAP_MODE_READ } from './flags.js';
 import type { BlockMover } from './moves.js';
 import type { Pool, PoolGroup } from './pool.js';
-import { readRisingRun, type Run } from './runs.js';
+import { endOfGroup, readRisingRun, type Run } from './runs.js';
 
 /** Two let the host read one piece while the GPU writes the other. */
 const STAGING_BUFFERS = 2;
@@ -96,9 +96,7 @@ export class Transfers {
     const group = moves[first * MOVE_WORDS]!;
     const fit = Math.floor(this.#mover.packed.size / this.#pool.groups[group]!.blockBytes);
     const limit = Math.min(end, first + Math.min(fit, this.#mover.maxRecords));
-    let next = first + 1;
-    while (next < limit && moves[next * MOVE_WORDS] === group) next += 1;
-    return next;
+    return endOfGroup(moves, first, limit);
   }
 
   async #land(moves: Uint32Array, first: number, end: number, buffer: GPUBuffer): Promise<void> {

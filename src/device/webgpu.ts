@@ -8,7 +8,7 @@ import type { CacheLayout, Executable, Moves } from '../plan.js';
 import { readBoolean, readChoice, readInteger, readOptions } from '../validate.js';
 import { isSoftware } from './adapter.js';
 import { HostArena } from './arena.js';
-import { checkByteLength, type BlockCache } from './cache.js';
+import { checkByteLength, copyMoves, type BlockCache } from './cache.js';
 import { BufferUsage, MAP_MODE_READ } from './flags.js';
 import { checkBlock, findPlane, groupAt, planeAt, type HasLayout, type Tier } from './layout.js';
 import { compileMoves, KernelMover } from './move-kernels.js';
@@ -221,7 +221,7 @@ export class WebGpuCache implements BlockCache {
   async #move(moves: Moves): Promise<void> {
     if (moves.offloads.length > 0) {
       // A step that ends while this waits leaves its memory to the next one.
-      moves = copyOf(moves);
+      moves = copyMoves(moves);
       await this.#hostTransfers().offload(moves.offloads);
     }
     if (moves.onboards.length > 0) this.#hostTransfers().onboard(moves.onboards);
@@ -268,10 +268,6 @@ export class WebGpuCache implements BlockCache {
 function lossOf({ reason, message }: GPUDeviceLostInfo, cause?: unknown): PagedKvError {
   const text = `the GPU device was lost (${reason}): ${message}`;
   return new PagedKvError('DEVICE_LOST', text, { cause });
-}
-
-function copyOf({ offloads, onboards, copies }: Moves): Moves {
-  return { offloads: offloads.slice(), onboards: onboards.slice(), copies: copies.slice() };
 }
 
 /** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
