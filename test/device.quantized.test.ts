@@ -16,7 +16,8 @@ import { FakeWork, modelLayout, oddLayout } from './device.fakes.js';
 import { Random, replay } from './device.random.js';
 
 const MODEL = { layers: 2, kvHeads: 2, headDim: 64, dtype: 'f32' } as const;
-const SIZE = { blockSize: 16, deviceBlocks: 6, hostBlocks: 6 };
+/** More than a megabyte, so that other threads move it. */
+const SIZE = { blockSize: 16, deviceBlocks: 50, hostBlocks: 50 };
 
 function withHostTier(layout: CacheLayout): CacheLayout {
   const groups = layout.groups.map((group) => ({ ...group, hostBlocks: group.deviceBlocks }));

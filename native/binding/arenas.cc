@@ -63,6 +63,11 @@ Napi::Value Arenas::Touch(Napi::Env env, const HostMemoryPtr& memory) {
   return promise;
 }
 
+void Arenas::SetThreads(unsigned threads) {
+  if (pool_) pool_->Drain();
+  pool_.emplace(threads);
+}
+
 void Arenas::Clear() {
   // Threads first: what they end refers to all that follows.
   for (const auto& [_, memory] : memories_) memory->StopTouching();

@@ -99,7 +99,7 @@ const PLAIN: Elements = [0, 0];
 export class HostArena {
   readonly layout: CacheLayout;
   readonly quantize: Quantization | undefined;
-  readonly #memory: NativeMemory;
+  readonly memory: NativeMemory;
   readonly #groups: readonly GroupArena[];
 
   /**
@@ -115,8 +115,8 @@ export class HostArena {
       end = Math.ceil((end + arena.bytes) / ALIGNMENT) * ALIGNMENT;
       return arena;
     });
-    this.#memory = new NativeMemory(end, 'the host tier');
-    for (const group of this.#groups) group.open(this.#memory);
+    this.memory = new NativeMemory(end, 'the host tier');
+    for (const group of this.#groups) group.open(this.memory);
   }
 
   /**
@@ -124,7 +124,7 @@ export class HostArena {
    * Blocks may be stored and loaded meanwhile. Resolves when it is done or the arena is destroyed.
    */
   touch(): Promise<void> {
-    return this.#memory.touch();
+    return this.memory.touch();
   }
 
   /** How the records of a group lie. */
@@ -167,12 +167,12 @@ export class HostArena {
 
   /** Moves blocks of one group on this thread and others; has done so when it returns. See `native.moveBlocks`. */
   move(...[store, ...move]: BlockMove): void {
-    check(native.moveBlocks(this.#memory.id, store, ...move));
+    check(native.moveBlocks(this.memory.id, store, ...move));
   }
 
   /** As `move`, on other threads: resolves when it is done. */
   async begin(...[store, ...move]: BlockMove): Promise<void> {
-    check(await native.beginMoveBlocks(this.#memory.id, store, ...move));
+    check(await native.beginMoveBlocks(this.memory.id, store, ...move));
   }
 
   /** Queues the records of `blocks` blocks from `first` on to be written to `target` at `offset`. */
@@ -201,7 +201,7 @@ export class HostArena {
    */
   destroy(): void {
     for (const group of this.#groups) group.close();
-    this.#memory.close();
+    this.memory.close();
   }
 
   #packed(moves: Uint32Array, first: number): BlockShape {
