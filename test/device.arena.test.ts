@@ -80,17 +80,17 @@ describe(`the host tier (${replay})`, () => {
 
   it('stores and loads parts of each record', async () => {
     const arena = makeArena();
-    // Bytes 0 to 200 of both records, then bytes 256 to 1280.
+    // The first plane of both records, then the second.
     const parts = [
-      { packed: 0, bytes: 200, record: 0 },
-      { packed: 400, bytes: 1024, record: 256 },
+      { near: 0, bytes: 256, plane: 0 },
+      { near: 512, bytes: 1024, plane: 1 },
     ];
-    const bytes = new Random('part').bytes(400 + 2 * 1024);
+    const bytes = new Random('part').bytes(2 * (256 + 1024));
     await arena.store(movesTo([4, 1]), 0, 2, bytes, parts);
     const record = arena.block(0, 1);
-    expect(Buffer.compare(record.subarray(0, 200), bytes.subarray(200, 400))).toBe(0);
-    expect(Buffer.compare(record.subarray(256, 1280), bytes.subarray(1424))).toBe(0);
-    expect(record.subarray(200, 256).every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.compare(record.subarray(0, 256), bytes.subarray(256, 512))).toBe(0);
+    expect(Buffer.compare(record.subarray(256, 1280), bytes.subarray(512 + 1024))).toBe(0);
+    expect(record.subarray(1280).every((byte) => byte === 0)).toBe(true);
     const back = new Uint8Array(bytes.length);
     await arena.load(movesTo([4, 1]), 0, 2, back, parts);
     expect(Buffer.compare(back, bytes)).toBe(0);

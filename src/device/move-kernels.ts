@@ -4,7 +4,7 @@
  */
 import type { CacheLayout } from '../plan.js';
 import { COPY_WORDS, MOVE_WORDS, WORD_BYTES } from '../words.js';
-import type { PackedPart } from './arena.js';
+import type { NearPart } from './arena.js';
 import { BufferUsage } from './flags.js';
 import { createPackedBuffer, type BlockMover } from './moves.js';
 import type { Piece } from './pieces.js';
@@ -155,9 +155,9 @@ export class KernelMover implements BlockMover {
     return this.#parts.length > 1 ? sortedBy(moves, column) : moves.slice();
   }
 
-  partsOf({ group, span }: Piece): readonly PackedPart[] | undefined {
+  partsOf({ group, span }: Piece): readonly NearPart[] | undefined {
     if (span.bytes === this.#pool.groups[group]!.blockBytes) return undefined;
-    return [{ packed: 0, bytes: span.bytes, record: span.offset }];
+    return [{ near: 0, bytes: span.bytes, plane: span.first }];
   }
 
   copyWithin(copies: Uint32Array, stage: Stage): void {

@@ -5,7 +5,7 @@
  * A target of `copyWithin` is never a source of the same call.
  */
 import { COPY_WORDS, MOVE_WORDS } from '../words.js';
-import type { PackedPart } from './arena.js';
+import type { NearPart } from './arena.js';
 import { BufferUsage } from './flags.js';
 import type { Piece } from './pieces.js';
 import type { Pool, PoolPlane } from './pool.js';
@@ -20,7 +20,7 @@ export interface BlockMover {
   arrange(moves: Uint32Array, column: number): Uint32Array;
 
   /** How a piece lies in packed memory; undefined where it is whole records end to end. */
-  partsOf(piece: Piece): readonly PackedPart[] | undefined;
+  partsOf(piece: Piece): readonly NearPart[] | undefined;
 
   /** Copies the first tokens of blocks to other blocks: records of group, source, target, tokens. */
   copyWithin(copies: Uint32Array, stage: Stage): void;
@@ -63,12 +63,12 @@ export class CopyMover implements BlockMover {
     return sortedBy(moves, column);
   }
 
-  partsOf({ group, first, end, span }: Piece): readonly PackedPart[] {
+  partsOf({ group, first, end, span }: Piece): readonly NearPart[] {
     const planes = this.#pool.groups[group]!.planes.slice(span.first, span.end);
-    return planes.map(({ packedOffset, blockBytes }) => ({
-      packed: (packedOffset - span.offset) * (end - first),
+    return planes.map(({ packedOffset, blockBytes }, i) => ({
+      near: (packedOffset - span.offset) * (end - first),
       bytes: blockBytes,
-      record: packedOffset,
+      plane: span.first + i,
     }));
   }
 

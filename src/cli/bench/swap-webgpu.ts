@@ -1,7 +1,7 @@
 /** Swapping scattered blocks out of and into GPU memory, against contiguous bytes on the same way. */
 import { WebGpuCache, type WebGpuCacheOptions } from '../../device/webgpu.js';
 import { blockBytesOf, layoutOf, movesOf, scattered, workOf, type BlocksSetup } from './blocks.js';
-import { figureOf, type Figure } from './figure.js';
+import { lineOf, type Line, type Turn } from './line.js';
 import { PlainPath, type HostCopy } from './plain-path.js';
 
 const BLOCKS = 1000;
@@ -26,7 +26,7 @@ export async function measureGpuSwap(
   device: GPUDevice,
   layers = 1,
   options: WebGpuCacheOptions = {},
-): Promise<Figure[]> {
+): Promise<Line[]> {
   const setup: BlocksSetup = {
     layers,
     // Whole words.
@@ -70,18 +70,18 @@ async function measure(
   bytes: number,
   swap: Move,
   plain: (copy: HostCopy) => Promise<void>,
-): Promise<Figure[]> {
-  const figures: Figure[] = [];
+): Promise<Line[]> {
+  const lines: Line[] = [];
   for (const copy of Object.keys(YARDSTICKS) as HostCopy[]) {
-    const turns: { value: number; yardstick: number }[] = [];
+    const turns: Turn[] = [];
     for (let turn = -WARM_UPS; turn < TURNS; turn++) {
       const value = await gigabytesPerSecond(bytes, swap);
       const yardstick = await gigabytesPerSecond(bytes, () => plain(copy));
       if (turn >= 0) turns.push({ value, yardstick });
     }
-    figures.push(figureOf(`${name}, against ${YARDSTICKS[copy]}`, 'GB/s', turns));
+    lines.push(lineOf(name, 'GB/s', YARDSTICKS[copy], turns));
   }
-  return figures;
+  return lines;
 }
 
 async function gigabytesPerSecond(bytes: number, move: Move): Promise<number> {
