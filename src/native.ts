@@ -114,6 +114,13 @@ export interface Native {
    * of it, on this thread and others. `near` is the device's side: the id of another memory, or packed records.
    */
   moveBlocks(...move: MoveArguments): number;
+  /**
+   * The yardstick of `moveBlocks`: the same pieces, each of so many threads copying an equal part with memcpy; the
+   * seconds that it takes in `out`. Not for int8.
+   */
+  copyPlainly(...move: [...move: MoveArguments, threads: number, out: Float64Array]): number;
+  /** How many threads move blocks, the caller of `moveBlocks` being one; by default one a processor, at most 4. */
+  setCopyThreads(threads: number): number;
   /** As `moveBlocks`, on other threads only. Until it settles, `near` must stay as it is. */
   beginMoveBlocks(...move: MoveArguments): Promise<number> | number;
 }

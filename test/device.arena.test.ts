@@ -78,18 +78,22 @@ describe(`the host tier (${replay})`, () => {
     expect(() => makeArena(2 ** 36)).toThrow(expect.objectContaining({ code: 'OUT_OF_MEMORY' }));
   });
 
-  it('stores and loads a part of each record', async () => {
+  it('stores and loads parts of each record', async () => {
     const arena = makeArena();
-    const part = { offset: 256, bytes: 1024 };
-    const bytes = new Random('part').bytes(2 * part.bytes);
-    await arena.store(movesTo([4, 1]), 0, 2, bytes, part);
+    // The first plane of both records, then the second.
+    const parts = [
+      { near: 0, bytes: 256, plane: 0 },
+      { near: 512, bytes: 1024, plane: 1 },
+    ];
+    const bytes = new Random('part').bytes(2 * (256 + 1024));
+    await arena.store(movesTo([4, 1]), 0, 2, bytes, parts);
     const record = arena.block(0, 1);
-    expect(Buffer.compare(record.subarray(256, 1280), bytes.subarray(1024))).toBe(0);
-    expect(record.subarray(0, 256).every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.compare(record.subarray(0, 256), bytes.subarray(256, 512))).toBe(0);
+    expect(Buffer.compare(record.subarray(256, 1280), bytes.subarray(512 + 1024))).toBe(0);
     expect(record.subarray(1280).every((byte) => byte === 0)).toBe(true);
-    const back = new Uint8Array(part.bytes);
-    await arena.load(movesTo([4]), 0, 1, back, part);
-    expect(Buffer.compare(back, bytes.subarray(0, 1024))).toBe(0);
+    const back = new Uint8Array(bytes.length);
+    await arena.load(movesTo([4, 1]), 0, 2, back, parts);
+    expect(Buffer.compare(back, bytes)).toBe(0);
     arena.destroy();
   });
 

@@ -54,7 +54,6 @@ describe('memory in host memory', () => {
     const cache = new HostCache({ layout: modelLayout(MODEL, { blockSize: 4, deviceBlocks: 3 }) });
     const invalid = expect.objectContaining({ code: 'INVALID_ARGUMENT' });
     const tier = 'disk' as 'host';
-    expect(() => cache.plane(0, 0, tier)).toThrow(invalid);
     await expect(cache.readBlock(0, 0, 0, tier)).rejects.toEqual(invalid);
     await expect(poisonBlocks(cache, 0, undefined, tier)).rejects.toEqual(invalid);
   });
@@ -114,6 +113,68 @@ describe('memory in host memory', () => {
     const outOfRange = expect.objectContaining({ code: 'OUT_OF_RANGE' });
     await expect(cache.execute(work)).rejects.toEqual(outOfRange);
     expect(work.events).toEqual(['begin', 'failed']);
+  });
+
+  describe('that is moved by other threads, as many bytes are,', () => {
+    /** 2 MiB a plane. */
+    const LARGE = { blockSize: 256, deviceBlocks: 64, hostBlocks: 64 };
+    const BLOCKS = [...Array(LARGE.deviceBlocks).keys()];
+    const OUT = { offloads: BLOCKS.map((block) => [0, block, 63 - block] as const) };
+
+    it('is done when the promise is, and not before', async () => {
+      const cache = filled(new HostCache({ layout: oddLayout(LARGE) }));
+      const before = cache.plane(0, 1).slice();
+      const out = new FakeWork(OUT);
+      const executed = cache.execute(out);
+      expect(out.events).toEqual([]);
+      await executed;
+      expect(out.events).toEqual(['begin', 'done']);
+      cache.plane(0, 1).fill(0);
+      await cache.execute(new FakeWork({ onboards: BLOCKS.map((b) => [0, 63 - b, b] as const) }));
+      expect(Buffer.compare(cache.plane(0, 1), before)).toBe(0);
+      cache.destroy();
+    });
+
+    it('moves in the order of the calls, small work behind large', async () => {
+      const cache = filled(new HostCache({ layout: oddLayout(LARGE) }));
+      const block = await cache.readBlock(0, 2, 5);
+      const works = [
+        new FakeWork(OUT),
+        new FakeWork({ onboards: [[0, 63 - 5, 6]] }),
+        new FakeWork({ copies: [[0, 6, 7, 256]] }),
+      ];
+      await Promise.all(works.map((work) => cache.execute(work)));
+      expect(works.map(({ events }) => events)).toEqual(Array(3).fill(['begin', 'done']));
+      expect(await cache.readBlock(0, 2, 7)).toEqual(block);
+      cache.destroy();
+    });
+
+    it('fails alone where a block is not there', async () => {
+      const cache = filled(new HostCache({ layout: oddLayout(LARGE) }));
+      const bad = new FakeWork({ offloads: [...OUT.offloads, [0, 64, 0]] });
+      const good = new FakeWork(OUT);
+      const failed = expect(cache.execute(bad)).rejects.toEqual(
+        expect.objectContaining({ code: 'OUT_OF_RANGE' }),
+      );
+      await cache.execute(good);
+      await failed;
+      expect([bad.events, good.events]).toEqual([
+        ['begin', 'failed'],
+        ['begin', 'done'],
+      ]);
+      cache.destroy();
+    });
+
+    it('ends as failed where the cache is destroyed meanwhile', async () => {
+      const cache = filled(new HostCache({ layout: oddLayout(LARGE) }));
+      const works = [new FakeWork(OUT), new FakeWork(OUT)];
+      const executed = works.map((work) => cache.execute(work));
+      await Promise.resolve();
+      cache.destroy();
+      const results = await Promise.allSettled(executed);
+      expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+      expect(works.map(({ events }) => events)).toEqual([['begin', 'failed'], []]);
+    });
   });
 
   it('shows NaN in blocks that were poisoned, and nowhere else', async () => {

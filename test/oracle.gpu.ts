@@ -5,7 +5,7 @@ import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
 import { WORD_BYTES } from '../src/words.js';
 import { Faults } from './oracle.faults.js';
-import { MAX_BATCH_TOKENS, type Contents, type OracleMemory } from './oracle.memory.js';
+import { MAX_BATCH_TOKENS, readHost, type Contents, type OracleMemory } from './oracle.memory.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
 const MAP_READ = 0x0001;
@@ -98,7 +98,7 @@ class GpuMemory implements OracleMemory, Disposable {
   }
 
   async read(): Promise<Contents> {
-    const [device, host] = [await this.#download(), await this.#readHost()];
+    const [device, host] = [await this.#download(), await readHost(this.cache)];
     const table = new Int32Array(device.pop()!);
     return { device: device.map((bytes) => new Float32Array(bytes)), host, table };
   }
@@ -121,20 +121,6 @@ class GpuMemory implements OracleMemory, Disposable {
     const bytes = this.#staging.getMappedRange().slice(0);
     this.#staging.unmap();
     return this.#sources.map(({ size }, i) => bytes.slice(offsets[i], offsets[i]! + size));
-  }
-
-  async #readHost(): Promise<Float32Array[]> {
-    const { layout } = this.cache;
-    const blocks = [...Array(layout.groups[0]!.hostBlocks).keys()];
-    const planes = Array.from({ length: PLANES }, async (_, plane) => {
-      const all = new Float32Array(blocks.length * layout.blockSize * WIDTH);
-      for (const block of blocks) {
-        const bytes = await this.cache.readBlock(0, plane, block, 'host');
-        all.set(new Float32Array(bytes.buffer), block * layout.blockSize * WIDTH);
-      }
-      return all;
-    });
-    return Promise.all(planes);
   }
 }
 

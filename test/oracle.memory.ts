@@ -1,6 +1,6 @@
 /** Memory as the oracle uses it: a cache that executes plans, a pass that writes, and everything read back. */
 import { HostAttention } from '../src/attention/index.js';
-import { HostCache, type BlockCache, type Tier } from '../src/device/host.js';
+import { HostCache, type BlockCache } from '../src/device/host.js';
 import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
 import type { Faults } from './oracle.faults.js';
@@ -31,17 +31,15 @@ export interface OracleMemory {
 export class HostMemory implements OracleMemory {
   readonly cache: HostCache;
   readonly #attention: HostAttention;
-  readonly #contents: Contents;
+  readonly #device: readonly Float32Array[];
 
   constructor(kv: KvCacheManager) {
     this.cache = new HostCache(kv);
     this.#attention = new HostAttention(this.cache, { queryHeads: MODEL.kvHeads });
-    const planes = (tier: Tier) =>
-      Array.from(
-        { length: PLANES },
-        (_, plane) => new Float32Array(this.cache.plane(0, plane, tier).buffer),
-      );
-    this.#contents = { device: planes('device'), host: planes('host'), table: undefined };
+    this.#device = Array.from(
+      { length: PLANES },
+      (_, plane) => new Float32Array(this.cache.plane(0, plane).buffer),
+    );
   }
 
   write(attention: Attention, prefixes: readonly Prefix[]): void {
@@ -52,13 +50,28 @@ export class HostMemory implements OracleMemory {
   }
 
   poisonSlots(first: number, count: number): void {
-    for (const plane of this.#contents.device) {
+    for (const plane of this.#device) {
       plane.fill(NaN, first * WIDTH, (first + count) * WIDTH);
     }
   }
 
-  /** The memory itself, no copy. */
-  read(): Promise<Contents> {
-    return Promise.resolve(this.#contents);
+  /** Of the device tier the memory itself, no copy. */
+  async read(): Promise<Contents> {
+    return { device: this.#device, host: await readHost(this.cache), table: undefined };
   }
+}
+
+/** All planes of the host tier. */
+export async function readHost(cache: BlockCache): Promise<Float32Array[]> {
+  const { layout } = cache;
+  const blocks = [...Array(layout.groups[0]!.hostBlocks).keys()];
+  const planes = Array.from({ length: PLANES }, async (_, plane) => {
+    const all = new Float32Array(blocks.length * layout.blockSize * WIDTH);
+    for (const block of blocks) {
+      const bytes = await cache.readBlock(0, plane, block, 'host');
+      all.set(new Float32Array(bytes.buffer), block * layout.blockSize * WIDTH);
+    }
+    return all;
+  });
+  return Promise.all(planes);
 }

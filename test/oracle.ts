@@ -48,6 +48,13 @@ export interface HowToExecute {
   readonly staysUnderWay?: boolean;
 }
 
+export interface HowToExecute {
+  /** Runs while the device is at work. */
+  readonly meanwhile?: () => void;
+  readonly isCancelled?: boolean;
+  readonly staysUnderWay?: boolean;
+}
+
 export class Oracle implements Disposable {
   readonly kv: KvCacheManager;
   readonly memory: OracleMemory;

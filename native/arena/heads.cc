@@ -31,7 +31,7 @@ float MaxOf(const std::byte* plain, std::size_t head_dim) {
 
 template <ElementType kType>
 void Quantize(const HeadShape& shape, const std::byte* plain, std::int8_t* values,
-              std::byte* scales) {
+              std::byte* scales, const Flow&) {
   const std::size_t head_dim = shape.head_dim;
   for (std::size_t head = 0; head < shape.heads; ++head) {
     const auto [step, inverse] = ScaleOf(MaxOf<kType>(plain, head_dim));
@@ -46,7 +46,7 @@ void Quantize(const HeadShape& shape, const std::byte* plain, std::int8_t* value
 
 template <ElementType kType>
 void Dequantize(const HeadShape& shape, const std::int8_t* values, const std::byte* scales,
-                std::byte* plain) {
+                std::byte* plain, const Flow&) {
   const std::size_t head_dim = shape.head_dim;
   for (std::size_t head = 0; head < shape.heads; ++head) {
     const auto step = Load<float>(scales + head * sizeof(float));

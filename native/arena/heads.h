@@ -10,9 +10,9 @@ namespace pagedkv::arena {
 
 // `scales` need not be aligned.
 using QuantizeHeads = void (*)(const HeadShape& shape, const std::byte* plain, std::int8_t* values,
-                               std::byte* scales);
+                               std::byte* scales, const Flow& flow);
 using DequantizeHeads = void (*)(const HeadShape& shape, const std::int8_t* values,
-                                 const std::byte* scales, std::byte* plain);
+                                 const std::byte* scales, std::byte* plain, const Flow& flow);
 
 struct HeadLoops {
   QuantizeHeads quantize;

@@ -41,8 +41,19 @@ struct HeadShape {
   std::size_t quantized_bytes() const { return scales_offset() + heads * sizeof(float); }
 };
 
+// What comes before and after, for speed alone.
+struct Flow {
+  // What will be read some kilobytes later, as long as what is read now: see Copier. Null: nobody
+  // knows.
+  const std::byte* ahead = nullptr;
+  // Write past the cache; then EndStreaming().
+  bool streams = false;
+};
+
 // `plain` holds plain_bytes(), `quantized` quantized_bytes(); neither need be aligned.
-void Quantize(const HeadShape& shape, const std::byte* plain, std::byte* quantized, Cpu cpu);
-void Dequantize(const HeadShape& shape, const std::byte* quantized, std::byte* plain, Cpu cpu);
+void Quantize(const HeadShape& shape, const std::byte* plain, std::byte* quantized, Cpu cpu,
+              const Flow& flow = {});
+void Dequantize(const HeadShape& shape, const std::byte* quantized, std::byte* plain, Cpu cpu,
+                const Flow& flow = {});
 
 }  // namespace pagedkv::arena

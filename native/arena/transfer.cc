@@ -12,6 +12,9 @@ constexpr std::size_t kShareBytes = std::size_t{512} << 10;
 // What is smaller may well be read again before it has left the cache.
 constexpr std::size_t kStreamBytes = std::size_t{1} << 20;
 
+// Of int8 parts, which begin and end within lines: below, these lines cost more than is gained.
+constexpr std::size_t kStreamValues = 4096;
+
 }  // namespace
 
 // One plane's part of one block.
@@ -41,7 +44,8 @@ std::size_t TransferPlan::bytes() const {
 Transfer::Transfer(TransferPlan plan, Cpu cpu) : plan_(std::move(plan)), cpu_(cpu) {
   const std::size_t bytes = plan_.bytes();
   const std::size_t mean = std::max<std::size_t>(bytes / std::max<std::size_t>(pieces(), 1), 1);
-  copy_ = bytes >= kStreamBytes ? StreamingCopier(cpu) : PlainCopier();
+  streams_ = bytes >= kStreamBytes;
+  copy_ = streams_ ? StreamingCopier(cpu) : PlainCopier();
   share_pieces_ = std::max<std::size_t>(kShareBytes / mean, 1);
   ahead_pieces_ = (kAheadBytes + mean - 1) / mean;
 }
@@ -73,23 +77,29 @@ Transfer::Piece Transfer::At(const Cursor& cursor) const {
           .near_bytes = part.near_bytes};
 }
 
-void Transfer::CopyPieces(Cursor cursor, std::size_t count) const {
+// `move` is given each of `count` pieces, and the one that comes kAheadBytes later.
+template <typename Move>
+void Transfer::ForEach(Cursor cursor, std::size_t count, Move move) const {
   const std::size_t parts = plan_.parts.size();
-  const bool is_store = plan_.direction == Direction::kStore;
-  Cursor ahead = cursor;
   const std::size_t lead = std::min(ahead_pieces_, count - 1);
+  Cursor ahead = cursor;
   for (std::size_t i = 0; i < lead; ++i) ahead.Advance(parts);
   for (std::size_t i = 0; i < count; ++i) {
-    const Piece piece = At(cursor);
-    const Piece later = At(ahead);
+    move(At(cursor), At(ahead));
+    cursor.Advance(parts);
+    if (i + lead + 1 < count) ahead.Advance(parts);
+  }
+}
+
+void Transfer::CopyPieces(Cursor cursor, std::size_t count) const {
+  const bool is_store = plan_.direction == Direction::kStore;
+  ForEach(cursor, count, [&](const Piece& piece, const Piece& later) {
     if (is_store) {
       copy_(piece.host, piece.near, piece.near_bytes, later.near);
     } else {
       copy_(piece.near, piece.host, piece.near_bytes, later.host);
     }
-    cursor.Advance(parts);
-    if (i + lead + 1 < count) ahead.Advance(parts);
-  }
+  });
 }
 
 // Of one part: neighbours on both sides are one piece, where records are nothing but that part.
@@ -116,18 +126,19 @@ void Transfer::CopyRuns(std::size_t first, std::size_t end) const {
 }
 
 void Transfer::Requantize(Cursor cursor, std::size_t count) const {
-  for (std::size_t i = 0; i < count; ++i) {
-    const Piece piece = At(cursor);
+  const bool is_store = plan_.direction == Direction::kStore;
+  ForEach(cursor, count, [&](const Piece& piece, const Piece& later) {
     const std::size_t values = piece.near_bytes / BytesOf(*plan_.quantized);
     const HeadShape shape = {
         .type = *plan_.quantized, .head_dim = plan_.head_dim, .heads = values / plan_.head_dim};
-    if (plan_.direction == Direction::kStore) {
-      Quantize(shape, piece.near, piece.host, cpu_);
+    const bool streams = streams_ && (!is_store || values >= kStreamValues);
+    const Flow flow = {.ahead = is_store ? later.near : later.host, .streams = streams};
+    if (is_store) {
+      Quantize(shape, piece.near, piece.host, cpu_, flow);
     } else {
-      Dequantize(shape, piece.host, piece.near, cpu_);
+      Dequantize(shape, piece.host, piece.near, cpu_, flow);
     }
-    cursor.Advance(plan_.parts.size());
-  }
+  });
 }
 
 }  // namespace pagedkv::arena

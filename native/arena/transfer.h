@@ -59,12 +59,15 @@ class Transfer : public Job {
 
   std::size_t pieces() const { return plan_.pairs.size() * plan_.parts.size(); }
   Piece At(const Cursor& cursor) const;
+  template <typename Move>
+  void ForEach(Cursor cursor, std::size_t count, Move move) const;
   void CopyPieces(Cursor cursor, std::size_t count) const;
   void CopyRuns(std::size_t first, std::size_t end) const;
   void Requantize(Cursor cursor, std::size_t count) const;
 
   const TransferPlan plan_;
   const Cpu cpu_;
+  bool streams_;
   Copier copy_;
   std::size_t share_pieces_;  // numbered by pair, then by part
   std::size_t ahead_pieces_;

@@ -44,7 +44,7 @@ void Arenas::Close(std::uint32_t id) {
 }
 
 Napi::Value Arenas::Begin(Napi::Env env, std::shared_ptr<arena::Job> job,
-                          std::vector<Napi::Value> kept) {
+                          const std::vector<Napi::Object>& kept) {
   Napi::Value promise;
   const std::uint32_t ticket = Expect(env, kept, promise);
   pool().Submit(std::make_shared<Tracked>(*this, ticket, std::move(job)));
@@ -63,6 +63,11 @@ Napi::Value Arenas::Touch(Napi::Env env, const HostMemoryPtr& memory) {
   return promise;
 }
 
+void Arenas::SetThreads(unsigned threads) {
+  if (pool_) pool_->Drain();
+  pool_.emplace(threads);
+}
+
 void Arenas::Clear() {
   // Threads first: what they end refers to all that follows.
   for (const auto& [_, memory] : memories_) memory->StopTouching();
@@ -76,12 +81,14 @@ arena::WorkerPool& Arenas::pool() {
   return *pool_;
 }
 
-std::uint32_t Arenas::Expect(Napi::Env env, const std::vector<Napi::Value>& kept,
+std::uint32_t Arenas::Expect(Napi::Env env, const std::vector<Napi::Object>& kept,
                              Napi::Value& promise) {
   OpenChannel(env);
-  Pending pending{.deferred = Napi::Promise::Deferred::New(env), .kept = {}};
-  for (const Napi::Value& value : kept) pending.kept.push_back(Napi::Persistent(value));
-  promise = pending.deferred.Promise();
+  Pending pending;
+  napi_value made = nullptr;
+  if (napi_create_promise(env, &pending.deferred, &made) != napi_ok) throw std::bad_alloc();
+  promise = {env, made};
+  for (const Napi::Object& value : kept) pending.kept.push_back(Napi::Persistent(value));
   // The process stays until what is under way has ended.
   if (pending_.empty()) napi_ref_threadsafe_function(env, channel_);
   while (pending_.contains(next_ticket_)) ++next_ticket_;
@@ -129,7 +136,10 @@ void Arenas::Settle(Napi::Env env) {
     if (found == pending_.end()) continue;
     const Pending pending = std::move(found->second);
     pending_.erase(found);
-    pending.deferred.Resolve(Napi::Number::New(env, each.status));
+    // Fails where the environment is being ended, and nobody waits any more.
+    napi_value status = nullptr;
+    if (napi_create_uint32(env, each.status, &status) != napi_ok) continue;
+    napi_resolve_deferred(env, pending.deferred, status);
   }
   if (!ended.empty() && pending_.empty()) napi_unref_threadsafe_function(env, channel_);
 }

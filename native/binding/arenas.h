@@ -36,9 +36,12 @@ class Arenas {
 
   // Does the job on other threads; the promise becomes `status` when it has been done. `kept` holds
   // what must not be collected before.
-  Napi::Value Begin(Napi::Env env, std::shared_ptr<arena::Job> job, std::vector<Napi::Value> kept);
+  Napi::Value Begin(Napi::Env env, std::shared_ptr<arena::Job> job,
+                    const std::vector<Napi::Object>& kept);
   // Does it now, on this thread too.
   void Run(std::shared_ptr<arena::Job> job) { pool().Run(std::move(job)); }
+  // Waits until nothing moves.
+  void SetThreads(unsigned threads);
   // The promise tells how it went once all pages were touched, or it was stopped. Null where it was
   // asked for before.
   Napi::Value Touch(Napi::Env env, const HostMemoryPtr& memory);
@@ -48,8 +51,8 @@ class Arenas {
 
  private:
   struct Pending {
-    Napi::Promise::Deferred deferred;
-    std::vector<Napi::Reference<Napi::Value>> kept;
+    napi_deferred deferred = nullptr;
+    std::vector<Napi::ObjectReference> kept;
   };
   struct Ended {
     std::uint32_t ticket = 0;
@@ -58,7 +61,7 @@ class Arenas {
   class Tracked;
 
   arena::WorkerPool& pool();
-  std::uint32_t Expect(Napi::Env env, const std::vector<Napi::Value>& kept, Napi::Value& promise);
+  std::uint32_t Expect(Napi::Env env, const std::vector<Napi::Object>& kept, Napi::Value& promise);
   void OpenChannel(Napi::Env env);
   void End(std::uint32_t ticket, std::uint32_t status);  // on any thread
   void Settle(Napi::Env env);

@@ -7,6 +7,7 @@
 
 #include "arena/machine_memory.h"
 #include "arena/transfer.h"
+#include "arena/yardstick.h"
 #include "operations.h"
 
 namespace pagedkv::binding {
@@ -150,17 +151,36 @@ Direction ReadDirection(const Call& call, std::size_t index) {
   return call.Flag(index) ? Direction::kStore : Direction::kLoad;
 }
 
-// A transfer that keeps its memories for as long as it lasts.
-struct OwningTransfer : arena::Transfer {
-  OwningTransfer(arena::TransferPlan plan, HostMemoryPtr host_memory, HostMemoryPtr near_memory)
-      : Transfer(std::move(plan)), host(std::move(host_memory)), near(std::move(near_memory)) {}
-  const HostMemoryPtr host;
-  const HostMemoryPtr near;
+std::uint32_t ReadThreads(const Call& call, std::size_t index) {
+  constexpr std::uint32_t kMostThreads = 64;
+  const std::uint32_t threads = call.Word(index);
+  if (threads == 0 || threads > kMostThreads) Refuse();
+  return threads;
+}
+
+// What is to be moved, and the memories that it is moved between.
+struct GivenTransfer {
+  arena::TransferPlan plan;
+  HostMemoryPtr host;
+  HostMemoryPtr near;  // null: an array of the caller's
+};
+
+// Keeps its memories for as long as it lasts.
+class OwningTransfer : public arena::Transfer {
+ public:
+  explicit OwningTransfer(GivenTransfer given)
+      : Transfer(std::move(given.plan)),
+        host_(std::move(given.host)),
+        near_(std::move(given.near)) {}
+
+ private:
+  const HostMemoryPtr host_;
+  const HostMemoryPtr near_;
 };
 
 // (memory, store, shape, moves, first, end, near): `near` is another memory, or packed records in a
 // Uint8Array.
-std::shared_ptr<arena::Job> TransferOf(const Call& call) {
+GivenTransfer ReadTransfer(const Call& call) {
   HostMemoryPtr host = MemoryAt(call, 0);
   const Direction direction = ReadDirection(call, 1);
   const Shape shape(call, 2);
@@ -183,7 +203,7 @@ std::shared_ptr<arena::Job> TransferOf(const Call& call) {
   arena::TransferPlan plan = shape.Plan(*host, data, size, near_blocks);
   plan.direction = direction;
   plan.pairs = moves.Pairs(direction, is_packed, shape);
-  return std::make_shared<OwningTransfer>(std::move(plan), std::move(host), std::move(near));
+  return {std::move(plan), std::move(host), std::move(near)};
 }
 
 }  // namespace
@@ -236,14 +256,32 @@ Status ForgetMemory(const Call& call) {
 }
 
 Status MoveBlocks(const Call& call) {
-  call.environment().arenas().Run(TransferOf(call));
+  call.environment().arenas().Run(std::make_shared<OwningTransfer>(ReadTransfer(call)));
+  return Status::kOk;
+}
+
+// As MoveBlocks, then (threads, out): seconds of plain copies, in the first double of `out`.
+Status CopyPlainly(const Call& call) {
+  const GivenTransfer given = ReadTransfer(call);
+  const std::uint32_t threads = ReadThreads(call, 7);
+  Napi::Float64Array out = call.Reals(8);
+  if (given.plan.quantized || out.ElementLength() < 1) Refuse();
+  out[0] = arena::PlainCopySeconds(given.plan, threads);
+  return Status::kOk;
+}
+
+// (threads): of this environment, for all that moves from now on.
+Status SetCopyThreads(const Call& call) {
+  call.environment().arenas().SetThreads(ReadThreads(call, 0));
   return Status::kOk;
 }
 
 // As MoveBlocks: a promise of a status.
 Napi::Value BeginMoveBlocks(const Call& call) {
-  std::shared_ptr<arena::Job> job = TransferOf(call);
-  return call.environment().arenas().Begin(call.env(), std::move(job), {call.Value(6)});
+  auto job = std::make_shared<OwningTransfer>(ReadTransfer(call));
+  std::vector<Napi::Object> kept;
+  if (call.IsObject(6)) kept.push_back(call.Value(6).As<Napi::Object>());
+  return call.environment().arenas().Begin(call.env(), std::move(job), kept);
 }
 
 }  // namespace pagedkv::binding

@@ -48,6 +48,8 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<CloseMemory>(exports, "closeMemory", environment);
   Add<ForgetMemory>(exports, "forgetMemory", environment);
   Add<MoveBlocks>(exports, "moveBlocks", environment);
+  Add<CopyPlainly>(exports, "copyPlainly", environment);
+  Add<SetCopyThreads>(exports, "setCopyThreads", environment);
   Add<BeginMoveBlocks>(exports, "beginMoveBlocks", environment);
 }
 

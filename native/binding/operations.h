@@ -49,6 +49,8 @@ Napi::Value TouchMemory(const Call& call);
 Status CloseMemory(const Call& call);
 Status ForgetMemory(const Call& call);
 Status MoveBlocks(const Call& call);
+Status CopyPlainly(const Call& call);
+Status SetCopyThreads(const Call& call);
 Napi::Value BeginMoveBlocks(const Call& call);
 
 }  // namespace pagedkv::binding

@@ -3,10 +3,10 @@
  * comes and goes as one piece and adjacent blocks as one larger piece; native threads move them.
  */
 import { check } from '../errors.js';
-import { native, type BlockShape } from '../native.js';
-import type { CacheLayout, GroupLayout } from '../plan.js';
+import { native, type BlockShape, type MoveArguments } from '../native.js';
+import type { CacheLayout, GroupLayout, ModelShape } from '../plan.js';
 import { MOVE_WORDS } from '../words.js';
-import { groupAt } from './layout.js';
+import { groupAt, modelOf } from './layout.js';
 import { NativeMemory } from './memory.js';
 import { recordLayout, type Quantization, type RecordLayout } from './quantized.js';
 
@@ -23,10 +23,17 @@ export interface ArenaOptions {
   readonly slabBytes?: number;
 }
 
+/** Of what a plane has on the device's side: where block 0 begins, and the bytes of a block. */
+export interface NearPart {
+  readonly near: number;
+  readonly bytes: number;
+  readonly plane: number;
+}
+
 class GroupArena {
   readonly record: RecordLayout;
   /** Of packed records. */
-  readonly shape: BlockShape;
+  readonly packed: BlockShape;
   readonly offset: number;
   readonly bytes: number;
   readonly #hostBlocks: number;
@@ -41,7 +48,20 @@ class GroupArena {
     this.bytes = group.hostBlocks * recordBytes;
     this.#hostBlocks = group.hostBlocks;
     this.#blocksPerSlab = Math.max(1, Math.floor(slabBytes / recordBytes));
-    this.shape = this.shapeOf({ offset: 0, bytes: recordBytes });
+    this.packed = this.shapeOf(0, PLAIN, [{ near: 0, bytes: recordBytes, plane: 0 }]);
+  }
+
+  shapeOf(
+    nearBlocks: number,
+    [element, headDim]: Elements,
+    parts: readonly NearPart[],
+  ): BlockShape {
+    const host = [this.offset, this.#hostBlocks, this.record.bytes];
+    const words = parts.flatMap(({ near, bytes, plane }) => [
+      ...[near, bytes],
+      this.record.planes[plane]!.offset,
+    ]);
+    return Float64Array.of(...host, nearBlocks, element, headDim, ...words);
   }
 
   open(memory: NativeMemory): void {
@@ -65,26 +85,19 @@ class GroupArena {
   offsetOf(block: number): number {
     return (block % this.#blocksPerSlab) * this.record.bytes;
   }
-
-  /** Of packed records that have only a part of each. */
-  shapeOf({ offset, bytes }: RecordPart): BlockShape {
-    return Float64Array.of(
-      ...[this.offset, this.#hostBlocks, this.record.bytes],
-      ...[0, 0, 0],
-      ...[0, bytes, offset],
-    );
-  }
 }
 
-/** A range of the bytes of every record. */
-export interface RecordPart {
-  readonly offset: number;
-  readonly bytes: number;
-}
+/** As `native.moveBlocks` takes them, after the memory. */
+export type BlockMove = MoveArguments extends readonly [number, ...infer Rest] ? Rest : never;
+
+/** The element type as native code numbers it, 0 where records are what the device has, and values a head. */
+type Elements = readonly [element: number, headDim: number];
+const PLAIN: Elements = [0, 0];
 
 export class HostArena {
   readonly layout: CacheLayout;
-  readonly #memory: NativeMemory;
+  readonly quantize: Quantization | undefined;
+  readonly memory: NativeMemory;
   readonly #groups: readonly GroupArena[];
 
   /**
@@ -93,14 +106,15 @@ export class HostArena {
    */
   constructor(layout: CacheLayout, options: ArenaOptions = {}) {
     this.layout = layout;
+    this.quantize = options.quantize;
     let end = 0;
     this.#groups = layout.groups.map((group) => {
       const arena = new GroupArena(layout, group, end, options);
       end = Math.ceil((end + arena.bytes) / ALIGNMENT) * ALIGNMENT;
       return arena;
     });
-    this.#memory = new NativeMemory(end, 'the host tier');
-    for (const group of this.#groups) group.open(this.#memory);
+    this.memory = new NativeMemory(end, 'the host tier');
+    for (const group of this.#groups) group.open(this.memory);
   }
 
   /**
@@ -108,7 +122,7 @@ export class HostArena {
    * Blocks may be stored and loaded meanwhile. Resolves when it is done or the arena is destroyed.
    */
   touch(): Promise<void> {
-    return this.#memory.touch();
+    return this.memory.touch();
   }
 
   /** How the records of a group lie. */
@@ -125,29 +139,47 @@ export class HostArena {
 
   /**
    * Copies packed records, those of `moves` from `first` to `end`, end to end in `bytes`, to the host blocks that
-   * are their targets; all of one group. `part`: each has only these bytes of a record. Native threads do it:
-   * until the promise settles, `bytes` must not change or be unmapped, and the blocks be in no other call.
-   * Throws `OUT_OF_RANGE` for a block that is not there.
+   * are their targets; all of one group. `parts`: they do not lie end to end, but so. Native threads do it: until
+   * the promise settles, `bytes` must not change or be unmapped, and the blocks be in no other call. Throws
+   * `OUT_OF_RANGE` for a block that is not there.
    */
   async store(
     moves: Uint32Array,
     first: number,
     end: number,
     bytes: Uint8Array,
-    part?: RecordPart,
+    parts?: readonly NearPart[],
   ): Promise<void> {
-    await this.#move(true, moves, first, end, bytes, part);
+    if (first === end) return;
+    await this.begin(true, this.#packed(moves, first, parts), moves, first, end, bytes);
   }
 
-  /** As `store`, the other way: the host blocks that are the sources, end to end into `bytes`. */
+  /** As `store`, the other way: the host blocks that are the sources into `bytes`. */
   async load(
     moves: Uint32Array,
     first: number,
     end: number,
     bytes: Uint8Array,
-    part?: RecordPart,
+    parts?: readonly NearPart[],
   ): Promise<void> {
-    await this.#move(false, moves, first, end, bytes, part);
+    if (first === end) return;
+    await this.begin(false, this.#packed(moves, first, parts), moves, first, end, bytes);
+  }
+
+  /** How planes that lie apart in another memory, or one that is given as packed bytes, come to be records here. */
+  shape(group: number, nearBlocks: number, parts: readonly NearPart[]): BlockShape {
+    const elements = this.quantize === undefined ? PLAIN : elementsOf(modelOf(this.layout));
+    return this.#group(group).shapeOf(nearBlocks, elements, parts);
+  }
+
+  /** Moves blocks of one group on this thread and others; has done so when it returns. See `native.moveBlocks`. */
+  move(...[store, ...move]: BlockMove): void {
+    check(native.moveBlocks(this.memory.id, store, ...move));
+  }
+
+  /** As `move`, on other threads: resolves when it is done. */
+  async begin(...[store, ...move]: BlockMove): Promise<void> {
+    check(await native.beginMoveBlocks(this.memory.id, store, ...move));
   }
 
   /**
@@ -156,26 +188,21 @@ export class HostArena {
    */
   destroy(): void {
     for (const group of this.#groups) group.close();
-    this.#memory.close();
+    this.memory.close();
   }
 
-  async #move(
-    store: boolean,
-    moves: Uint32Array,
-    first: number,
-    end: number,
-    bytes: Uint8Array,
-    part?: RecordPart,
-  ): Promise<void> {
-    if (first === end) return;
+  /** What is packed is as records are. */
+  #packed(moves: Uint32Array, first: number, parts?: readonly NearPart[]): BlockShape {
     const group = this.#group(moves[first * MOVE_WORDS]!);
-    const shape = part ? group.shapeOf(part) : group.shape;
-    const { id } = this.#memory;
-    check(await native.beginMoveBlocks(id, store, shape, moves, first, end, bytes));
+    return parts === undefined ? group.packed : group.shapeOf(0, PLAIN, parts);
   }
 
   #group(group: number): GroupArena {
     groupAt(this.layout, group);
     return this.#groups[group]!;
   }
+}
+
+function elementsOf({ dtype, headDim }: ModelShape): Elements {
+  return [dtype === 'f32' ? 1 : 2, headDim];
 }

@@ -54,7 +54,7 @@ export class Executor {
       if (this.#turn === undefined && this.#blocks.isEmpty && !hasMoves(moves)) {
         return ticketOf(this.#executeAtOnce(work));
       }
-      return this.#start(work, copyOf(moves));
+      return this.#start(work, this.#copyOf(moves));
     } catch (error) {
       const ended = deferred();
       ended.reject(error);
@@ -185,6 +185,16 @@ export class Executor {
     throw new PagedKvError('OUT_OF_RANGE', 'the layout has no host tier to transfer with');
   }
 
+  /** A step that ends while its moves wait leaves their memory to the next one. */
+  #copyOf({ offloads, onboards, copies }: Moves): Moves {
+    const { mover } = this.#parts;
+    return {
+      offloads: mover.arrange(offloads, 1),
+      onboards: mover.arrange(onboards, 2),
+      copies: copies.slice(),
+    };
+  }
+
   /** As many as it takes for each to fill a staging buffer or so. */
   #stagesFor({ onboards }: Moves): readonly Stage[] {
     const { transfers, pool, stages } = this.#parts;
@@ -199,9 +209,4 @@ export class Executor {
 
 function hasMoves({ offloads, onboards, copies }: Moves): boolean {
   return offloads.length > 0 || onboards.length > 0 || copies.length > 0;
-}
-
-/** A step that ends while its moves wait leaves their memory to the next one. */
-function copyOf({ offloads, onboards, copies }: Moves): Moves {
-  return { offloads: offloads.slice(), onboards: onboards.slice(), copies: copies.slice() };
 }

@@ -2,31 +2,39 @@
  * Moving blocks by compute kernels that read a list of blocks: thousands of moves are one dispatch for each
  * slab, where copies would be thousands of commands.
  */
+import type { CacheLayout } from '../plan.js';
 import { COPY_WORDS, MOVE_WORDS, WORD_BYTES } from '../words.js';
+import type { NearPart } from './arena.js';
 import { BufferUsage } from './flags.js';
 import { createPackedBuffer, type BlockMover } from './moves.js';
 import type { Piece } from './pieces.js';
 import type { Pool, PoolPlane } from './pool.js';
+import { sortedBy } from './runs.js';
 import type { PlaneSpan, Stage } from './stages.js';
 
-const WORKGROUP = 256;
-/** Words each invocation moves, so that a small block does not take many workgroups. */
-const WORDS_PER_INVOCATION = 4;
+const WORKGROUP = 64;
+/** Units each invocation moves, so that a small block does not take many workgroups. */
+const UNITS_PER_INVOCATION = 4;
+/** A GPU moves four words as fast as one. */
+const WIDE_BYTES = 4 * WORD_BYTES;
 /** Records of one dispatch; also the room in the list buffer. */
 const MAX_RECORDS = 4096;
 
-/** Of a list, before its records: bytes of a packed record, its first byte in a whole one, the first plane by group. */
+/** Of a list, before its records: the length of a packed record, where in a whole one it begins; then the first plane, by group. */
 const HEADER_WORDS = 2;
 
-/** All numbers are words. A workgroup moves (a part of) one plane of one record. */
-const SHADER = /* wgsl */ `
+/**
+ * `unit` is what is moved at once, and counted in, of memory. A workgroup moves (a part of) one plane of one
+ * record.
+ */
+const shaderFor = (unit: 'u32' | 'vec4u'): string => /* wgsl */ `
 struct Plane { base: u32, block: u32, recordOffset: u32, token: u32 }
 struct Shape { group: u32, firstPlane: u32, records: u32, unused: u32, planes: array<Plane> }
 
 @group(0) @binding(0) var<storage, read> shape: Shape;
 @group(0) @binding(1) var<storage, read> list: array<u32>;
-@group(0) @binding(2) var<storage, read_write> pool: array<u32>;
-@group(0) @binding(3) var<storage, read_write> records: array<u32>;
+@group(0) @binding(2) var<storage, read_write> pool: array<${unit}>;
+@group(0) @binding(3) var<storage, read_write> records: array<${unit}>;
 
 const stride = ${WORKGROUP}u;
 
@@ -47,8 +55,8 @@ fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: 
   let plane = planeOf(id.z);
   let source = plane.base + list[at + 1u] * plane.block;
   let to = plane.base + list[at + 2u] * plane.block;
-  let words = list[at + 3u] * plane.token;
-  for (var i = id.x * stride + thread; i < words; i += count.x * stride) {
+  let units = list[at + 3u] * plane.token;
+  for (var i = id.x * stride + thread; i < units; i += count.x * stride) {
     pool[to + i] = pool[source + i];
   }
 }
@@ -77,11 +85,18 @@ fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 `;
 
 type Kernel = 'copyWithin' | 'gather' | 'scatter';
-/** The compiled kernels. */
-export type Pipelines = Readonly<Record<Kernel, GPUComputePipeline>>;
+/** The compiled kernels, and the bytes of the unit they count in. */
+export interface MoveKernels {
+  readonly unitBytes: number;
+  readonly pipelines: Readonly<Record<Kernel, GPUComputePipeline>>;
+}
 
-export async function compileMoves(device: GPUDevice): Promise<Pipelines> {
-  const module = device.createShaderModule({ label: 'pagedkv moves', code: SHADER });
+/** Kernels for the blocks of a layout. */
+export async function compileMoves(device: GPUDevice, layout: CacheLayout): Promise<MoveKernels> {
+  const planes = layout.groups.flatMap((group) => group.planes);
+  const isWide = planes.every(({ bytesPerToken }) => bytesPerToken % WIDE_BYTES === 0);
+  const code = shaderFor(isWide ? 'vec4u' : 'u32');
+  const module = device.createShaderModule({ label: 'pagedkv moves', code });
   const compile = (entryPoint: Kernel): Promise<GPUComputePipeline> =>
     device.createComputePipelineAsync({
       label: `pagedkv ${entryPoint}`,
@@ -93,7 +108,8 @@ export async function compileMoves(device: GPUDevice): Promise<Pipelines> {
     compile('gather'),
     compile('scatter'),
   ]);
-  return { copyWithin, gather, scatter };
+  const unitBytes = isWide ? WIDE_BYTES : WORD_BYTES;
+  return { unitBytes, pipelines: { copyWithin, gather, scatter } };
 }
 
 /** The planes of one group that lie in one slab, which are neighbours: what one dispatch moves. */
@@ -109,7 +125,7 @@ export class KernelMover implements BlockMover {
   readonly maxRecords = MAX_RECORDS;
   readonly #device: GPUDevice;
   readonly #pool: Pool;
-  readonly #pipelines: Pipelines;
+  readonly #kernels: MoveKernels;
   readonly #packed: GPUBuffer;
   readonly #list: GPUBuffer;
   /** The list as it is uploaded, in one piece. */
@@ -119,10 +135,10 @@ export class KernelMover implements BlockMover {
   /** By group. */
   readonly #parts: readonly (readonly Part[])[];
 
-  constructor(pool: Pool, packedBytes: number, pipelines: Pipelines) {
+  constructor(pool: Pool, packedBytes: number, kernels: MoveKernels) {
     this.#device = pool.device;
     this.#pool = pool;
-    this.#pipelines = pipelines;
+    this.#kernels = kernels;
     this.#packed = createPackedBuffer(pool.device, packedBytes);
     this.#header = HEADER_WORDS + pool.groups.length;
     this.#mirror = new Uint32Array(this.#header + MAX_RECORDS * COPY_WORDS);
@@ -132,6 +148,16 @@ export class KernelMover implements BlockMover {
       usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
     });
     this.#parts = pool.groups.map((_, group) => this.#partsOf(group));
+  }
+
+  /** Pieces are of one group each. */
+  arrange(moves: Uint32Array, column: number): Uint32Array {
+    return this.#parts.length > 1 ? sortedBy(moves, column) : moves.slice();
+  }
+
+  partsOf({ group, span }: Piece): readonly NearPart[] | undefined {
+    if (span.bytes === this.#pool.groups[group]!.blockBytes) return undefined;
+    return [{ near: 0, bytes: span.bytes, plane: span.first }];
   }
 
   copyWithin(copies: Uint32Array, stage: Stage): void {
@@ -174,8 +200,8 @@ export class KernelMover implements BlockMover {
   }
 
   #uploadPiece(moves: Uint32Array, { group, first, end, span }: Piece): void {
-    this.#mirror[0] = span.bytes / WORD_BYTES;
-    this.#mirror[1] = span.offset / WORD_BYTES;
+    this.#mirror[0] = span.bytes / this.#kernels.unitBytes;
+    this.#mirror[1] = span.offset / this.#kernels.unitBytes;
     this.#mirror[HEADER_WORDS + group] = span.first;
     this.#upload(moves.subarray(first * MOVE_WORDS, end * MOVE_WORDS));
   }
@@ -194,7 +220,7 @@ export class KernelMover implements BlockMover {
     records: number,
   ): void {
     const pass = encoder.beginComputePass();
-    pass.setPipeline(this.#pipelines[kernel]);
+    pass.setPipeline(this.#kernels.pipelines[kernel]);
     for (const part of this.#parts[group]!) {
       const first = Math.max(part.firstPlane, span.first);
       const end = Math.min(part.endPlane, span.end);
@@ -212,13 +238,14 @@ export class KernelMover implements BlockMover {
     return slabs.map((slab) => {
       const mine = planes.filter((plane) => plane.slab === slab);
       const firstPlane = planes.indexOf(mine[0]!);
-      const words = Math.max(...mine.map((plane) => plane.blockBytes)) / WORD_BYTES;
+      const bytes = Math.max(...mine.map((plane) => plane.blockBytes));
+      const units = bytes / this.#kernels.unitBytes;
       const shape = this.#createShape(group, firstPlane, mine);
       return {
         shape,
         firstPlane,
         endPlane: firstPlane + mine.length,
-        workgroupsPerBlock: Math.ceil(words / (WORKGROUP * WORDS_PER_INVOCATION)),
+        workgroupsPerBlock: Math.ceil(units / (WORKGROUP * UNITS_PER_INVOCATION)),
         bindings: {
           copyWithin: this.#bind('copyWithin', [shape, this.#list, pool.slabs[slab]!]),
           gather: this.#bind('gather', [shape, this.#list, pool.slabs[slab]!, this.#packed]),
@@ -233,7 +260,7 @@ export class KernelMover implements BlockMover {
     for (const plane of planes) {
       const { offset, blockBytes, packedOffset, bytesPerToken } = plane;
       const bytes = [offset, blockBytes, packedOffset, bytesPerToken];
-      words.push(...bytes.map((each) => each / WORD_BYTES));
+      words.push(...bytes.map((each) => each / this.#kernels.unitBytes));
     }
     const data = new Uint32Array(words);
     const shape = this.#device.createBuffer({
@@ -247,7 +274,7 @@ export class KernelMover implements BlockMover {
 
   #bind(kernel: Kernel, buffers: readonly GPUBuffer[]): GPUBindGroup {
     return this.#device.createBindGroup({
-      layout: this.#pipelines[kernel].getBindGroupLayout(0),
+      layout: this.#kernels.pipelines[kernel].getBindGroupLayout(0),
       entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
     });
   }

@@ -1,19 +1,26 @@
 /**
- * Moving blocks on a GPU. A *packed record* is what a stage moves of one block, plane after plane. Everything
- * here only encodes and submits: the queue keeps the order, so one buffer serves many moves.
+ * Moving blocks on a GPU, to and from records packed as a mover likes them. Everything here only encodes and
+ * submits: the queue keeps the order, so one buffer serves many moves.
  *
  * A target of `copyWithin` is never a source of the same call.
  */
 import { COPY_WORDS, MOVE_WORDS } from '../words.js';
+import type { NearPart } from './arena.js';
 import { BufferUsage } from './flags.js';
 import type { Piece } from './pieces.js';
 import type { Pool, PoolPlane } from './pool.js';
-import { risingBlocks } from './runs.js';
+import { risingBlocks, sortedBy } from './runs.js';
 import type { Stage } from './stages.js';
 
 export interface BlockMover {
   /** Records that one piece may have at most. */
   readonly maxRecords: number;
+
+  /** A copy of the records in the order in which they are best moved. `column`: of the device block. */
+  arrange(moves: Uint32Array, column: number): Uint32Array;
+
+  /** How a piece lies in packed memory; undefined where it is whole records end to end. */
+  partsOf(piece: Piece): readonly NearPart[] | undefined;
 
   /** Copies the first tokens of blocks to other blocks: records of group, source, target, tokens. */
   copyWithin(copies: Uint32Array, stage: Stage): void;
@@ -37,9 +44,10 @@ export function createPackedBuffer(device: GPUDevice, size: number): GPUBuffer {
 }
 
 /**
- * Moves by `copyBufferToBuffer`, one for every plane of every block; neighbours are one where they lie so on
- * both sides. Each costs microseconds of CPU to encode; where copies are `memcpy` and kernels are emulated,
- * that is still the faster way.
+ * Moves by `copyBufferToBuffer`, one for every plane of every run of neighbours. Each costs a microsecond or
+ * two of CPU to encode; where copies are `memcpy` and kernels are emulated, that is still the faster way.
+ *
+ * Packed are all blocks of one plane, then those of the next: so neighbours in the pool stay neighbours.
  */
 export class CopyMover implements BlockMover {
   readonly maxRecords = Number.MAX_SAFE_INTEGER;
@@ -51,6 +59,19 @@ export class CopyMover implements BlockMover {
     this.#packed = createPackedBuffer(pool.device, packedBytes);
   }
 
+  arrange(moves: Uint32Array, column: number): Uint32Array {
+    return sortedBy(moves, column);
+  }
+
+  partsOf({ group, first, end, span }: Piece): readonly NearPart[] {
+    const planes = this.#pool.groups[group]!.planes.slice(span.first, span.end);
+    return planes.map(({ packedOffset, blockBytes }, i) => ({
+      near: (packedOffset - span.offset) * (end - first),
+      bytes: blockBytes,
+      plane: span.first + i,
+    }));
+  }
+
   copyWithin(copies: Uint32Array, stage: Stage): void {
     const encoder = this.#pool.device.createCommandEncoder();
     for (let at = 0; at < copies.length;) at = this.#bounce(encoder, copies, at, stage);
@@ -59,16 +80,16 @@ export class CopyMover implements BlockMover {
 
   gather(moves: Uint32Array, piece: Piece, target: GPUBuffer): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    this.#eachRun(moves, piece, 1, (slab, inPool, inRecords, bytes) => {
-      encoder.copyBufferToBuffer(slab, inPool, target, inRecords, bytes);
+    this.#eachRun(moves, piece, 1, (slab, inPool, inPacked, bytes) => {
+      encoder.copyBufferToBuffer(slab, inPool, target, inPacked, bytes);
     });
     this.#pool.device.queue.submit([encoder.finish()]);
   }
 
   scatter(moves: Uint32Array, piece: Piece, source: GPUBuffer): void {
     const encoder = this.#pool.device.createCommandEncoder();
-    this.#eachRun(moves, piece, 2, (slab, inPool, inRecords, bytes) => {
-      encoder.copyBufferToBuffer(source, inRecords, slab, inPool, bytes);
+    this.#eachRun(moves, piece, 2, (slab, inPool, inPacked, bytes) => {
+      encoder.copyBufferToBuffer(source, inPacked, slab, inPool, bytes);
     });
     this.#pool.device.queue.submit([encoder.finish()]);
   }
@@ -82,20 +103,20 @@ export class CopyMover implements BlockMover {
     moves: Uint32Array,
     { group, first, end, span }: Piece,
     column: number,
-    copy: (slab: GPUBuffer, inPool: number, inRecords: number, bytes: number) => void,
+    copy: (slab: GPUBuffer, inPool: number, inPacked: number, bytes: number) => void,
   ): void {
-    const planes = this.#pool.groups[group]!.planes.slice(span.first, span.end);
-    for (let i = first; i < end;) {
-      // Neighbours in the pool are neighbours among the records only where these are of one plane.
-      const blocks = planes.length === 1 ? risingBlocks(moves, column, i, end) : 1;
-      const block = moves[i * MOVE_WORDS + column]!;
-      const record = (i - first) * span.bytes - span.offset;
-      for (const plane of planes) {
-        const inPool = plane.offset + block * plane.blockBytes;
-        const inRecords = record + plane.packedOffset;
-        copy(this.#pool.slabOf(plane), inPool, inRecords, blocks * plane.blockBytes);
+    const { planes } = this.#pool.groups[group]!;
+    for (let p = span.first; p < span.end; p++) {
+      const { offset, blockBytes, packedOffset } = planes[p]!;
+      const slab = this.#pool.slabOf(planes[p]!);
+      let inPacked = (packedOffset - span.offset) * (end - first);
+      for (let i = first; i < end;) {
+        const blocks = risingBlocks(moves, column, i, end);
+        const bytes = blocks * blockBytes;
+        copy(slab, offset + moves[i * MOVE_WORDS + column]! * blockBytes, inPacked, bytes);
+        inPacked += bytes;
+        i += blocks;
       }
-      i += blocks;
     }
   }
 

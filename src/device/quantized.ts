@@ -14,10 +14,16 @@
  * the same, to the bit.
  */
 import type { CacheLayout, GroupLayout, ModelShape, Plane } from '../plan.js';
+import { readChoice } from '../validate.js';
 import { modelOf, planeBlockBytes } from './layout.js';
 
 /** How a tier keeps what it holds; without it, as it is. */
 export type Quantization = 'int8';
+
+/** The option of that name; refuses what is none with `INVALID_OPTION`. */
+export function readQuantization(value: unknown): Quantization | undefined {
+  return value === undefined ? undefined : readChoice<Quantization>('quantize', value, ['int8']);
+}
 
 /** Where a plane's part of a record begins, and how long it is. Bytes. */
 export interface RecordPlane {

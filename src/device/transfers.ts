@@ -3,7 +3,7 @@
  * copy one piece between staging and the host tier while the GPU works on the next, and the JavaScript thread
  * only hands them on.
  */
-import type { HostArena, RecordPart } from './arena.js';
+import type { HostArena } from './arena.js';
 import type { Flight } from './flight.js';
 import type { BlockMover } from './moves.js';
 import { piecesOf, type Piece } from './pieces.js';
@@ -23,7 +23,6 @@ export interface TransferPiece {
 export type Intercept = (piece: TransferPiece) => void | Promise<void>;
 
 export class Transfers {
-  readonly #pool: Pool;
   readonly #arena: HostArena;
   readonly #mover: BlockMover;
   readonly #intercept: Intercept | undefined;
@@ -37,7 +36,6 @@ export class Transfers {
     stagingBytes: number,
     intercept?: Intercept,
   ) {
-    this.#pool = pool;
     this.#arena = arena;
     this.#mover = mover;
     this.#intercept = intercept;
@@ -99,12 +97,13 @@ export class Transfers {
 
   async #land(moves: Uint32Array, piece: Piece, staging: Staging, flight: Flight): Promise<void> {
     const { first, end, bytes } = piece;
+    const parts = this.#mover.partsOf(piece);
     try {
       await staging.map();
       await this.#arrive('offload', piece);
       await staging.lend((all) => {
         flight.check();
-        return this.#arena.store(moves, first, end, all.subarray(0, bytes), this.#partOf(piece));
+        return this.#arena.store(moves, first, end, all.subarray(0, bytes), parts);
       });
     } finally {
       staging.unmap();
@@ -120,11 +119,12 @@ export class Transfers {
     before: Promise<void>,
   ): Promise<void> {
     const { first, end, bytes } = piece;
+    const parts = this.#mover.partsOf(piece);
     try {
       await staging.map();
       await staging.lend((all) => {
         flight.check();
-        return this.#arena.load(moves, first, end, all.subarray(0, bytes), this.#partOf(piece));
+        return this.#arena.load(moves, first, end, all.subarray(0, bytes), parts);
       });
       await this.#arrive('onboard', piece);
       await before;
@@ -142,9 +142,5 @@ export class Transfers {
     if (this.#intercept === undefined) return;
     const { group, first, end, bytes } = piece;
     return this.#intercept({ direction, group, blocks: end - first, bytes });
-  }
-
-  #partOf({ group, span }: Piece): RecordPart | undefined {
-    return span.bytes === this.#pool.groups[group]!.blockBytes ? undefined : span;
   }
 }

@@ -3,17 +3,19 @@
 import { readBoolean, readChoice, readInteger, readOptions, show } from '../validate.js';
 import { PagedKvError } from '../errors.js';
 import { isSoftware } from './adapter.js';
+import type { MoveKind } from './faster-moves.js';
 import type { Intercept } from './transfers.js';
 
 export interface WebGpuCacheOptions {
   /**
    * How blocks move: compute kernels over a list of blocks, or a copy command for each plane of each block.
-   * By default kernels on a GPU, and copies on a software adapter, where kernels are emulated.
+   * By default what a short measurement finds to be the faster; it is made once in a process for each adapter
+   * and shape of blocks.
    */
-  readonly moves?: 'kernel' | 'copies';
+  readonly moves?: MoveKind;
   /**
    * Bytes of each of the 8 staging buffers between the tiers, which is what moves at once; at least one block
-   * is made room for. Default 4 MiB.
+   * is made room for. Default 8 MiB, and 2 MiB on a software adapter, which works best out of the cache.
    */
   readonly stagingBytes?: number;
   /** Allocate several GPU buffers of about this size, where a driver does better so than with the largest. */
@@ -27,9 +29,11 @@ export interface WebGpuCacheOptions {
   readonly intercept?: Intercept;
 }
 
-/** As they are used: `intercept` has no default. */
-export type CacheSettings = Required<Omit<WebGpuCacheOptions, 'intercept'>> &
-  Pick<WebGpuCacheOptions, 'intercept'>;
+type Undecided = 'moves' | 'intercept';
+
+/** As they are used: with the defaults, where there are any. */
+export type CacheSettings = Required<Omit<WebGpuCacheOptions, Undecided>> &
+  Pick<WebGpuCacheOptions, Undecided>;
 
 const NAMES = [
   'moves',
@@ -38,21 +42,27 @@ const NAMES = [
   'touchHostMemory',
   'intercept',
 ] as const satisfies readonly (keyof WebGpuCacheOptions)[];
-const DEFAULT_STAGING_BYTES = 4 * 2 ** 20;
+const DEFAULT_STAGING_BYTES = 8 * 2 ** 20;
+const SOFTWARE_STAGING_BYTES = 2 * 2 ** 20;
 
 /** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
 export function readCacheOptions(device: GPUDevice, options: unknown): CacheSettings {
   const given = readOptions('the cache', options, NAMES);
-  const moves = isSoftware(device.adapterInfo) ? 'copies' : 'kernel';
+  const software = isSoftware(device.adapterInfo);
+  const stagingBytes = software ? SOFTWARE_STAGING_BYTES : DEFAULT_STAGING_BYTES;
   const bytes = (name: 'stagingBytes' | 'maxSlabBytes', otherwise: number): number =>
     readInteger(name, given[name], 1, Number.MAX_SAFE_INTEGER, otherwise);
   return {
-    moves: readChoice('moves', given.moves, ['kernel', 'copies'], moves),
-    stagingBytes: bytes('stagingBytes', DEFAULT_STAGING_BYTES),
+    stagingBytes: bytes('stagingBytes', stagingBytes),
     maxSlabBytes: bytes('maxSlabBytes', Infinity),
     touchHostMemory: readBoolean('touchHostMemory', given.touchHostMemory, true),
+    ...readMoves(given.moves),
     ...readIntercept(given.intercept),
   };
+}
+
+function readMoves(value: unknown): Pick<WebGpuCacheOptions, 'moves'> {
+  return value === undefined ? {} : { moves: readChoice('moves', value, ['kernel', 'copies']) };
 }
 
 function readIntercept(value: unknown): Pick<WebGpuCacheOptions, 'intercept'> {

@@ -9,6 +9,7 @@ import { allocating } from './allocating.js';
 import { HostArena } from './arena.js';
 import { checkByteLength, type BlockCache } from './cache.js';
 import { Executor } from './executor.js';
+import { fasterMoves, type MoveKind } from './faster-moves.js';
 import { BufferUsage, MAP_MODE_READ } from './flags.js';
 import { checkBlock, findPlane, groupAt, planeAt, type HasLayout, type Tier } from './layout.js';
 import { compileMoves, KernelMover } from './move-kernels.js';
@@ -21,6 +22,7 @@ import { readCacheOptions, type WebGpuCacheOptions } from './webgpu-options.js';
 
 export { pickDevice, requestDevice, type DeviceRequest, type PickedDevice } from './adapter.js';
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
+export type { MoveKind } from './faster-moves.js';
 export type { HasLayout, Tier } from './layout.js';
 export type { ListOffsets, StepTables } from './tables.js';
 export type { Intercept, TransferPiece } from './transfers.js';
@@ -32,7 +34,7 @@ interface Parts {
   readonly pool: Pool;
   readonly arena: HostArena;
   readonly mover: BlockMover;
-  readonly moves: 'kernel' | 'copies';
+  readonly moves: MoveKind;
   readonly stagingBytes: number;
   readonly intercept: Intercept | undefined;
 }
@@ -41,7 +43,9 @@ export class WebGpuCache implements BlockCache {
   readonly device: GPUDevice;
   readonly layout: CacheLayout;
   /** How blocks move on this device. */
-  readonly moves: 'kernel' | 'copies';
+  readonly moves: MoveKind;
+  /** Of each staging buffer: what moves between the tiers at once. */
+  readonly stagingBytes: number;
   /** What attention kernels read: the tables of the step executed last. */
   readonly tables: StepTables;
   readonly #pool: Pool;
@@ -66,8 +70,9 @@ export class WebGpuCache implements BlockCache {
   ): Promise<WebGpuCache> {
     const { layout } = kv;
     const settings = readCacheOptions(device, options);
-    const { moves, maxSlabBytes, intercept } = settings;
-    const kernels = moves === 'kernel' ? await compileMoves(device) : undefined;
+    const { maxSlabBytes, intercept } = settings;
+    const moves = settings.moves ?? (await fasterMoves(device, layout));
+    const kernels = moves === 'kernel' ? await compileMoves(device, layout) : undefined;
     return allocating(device, (keep) => {
       const arena = keep(new HostArena(layout));
       // A machine that runs out meanwhile shows it to the transfers.
@@ -86,6 +91,7 @@ export class WebGpuCache implements BlockCache {
     this.device = parts.device;
     this.layout = parts.layout;
     this.moves = parts.moves;
+    this.stagingBytes = parts.stagingBytes;
     this.#tables = new UploadedTables(parts.device, parts.layout);
     this.tables = this.#tables;
     this.#pool = parts.pool;
