@@ -1,11 +1,12 @@
 /** `pagedkv COMMAND …`: finds the command and tells how it ended. */
+import { benchCommand } from './bench/command.js';
 import type { Command } from './command.js';
 import { CliError } from './errors.js';
 import { fragmentationCommand } from './fragmentation/command.js';
 import { suggestion } from './options.js';
 import { replayCommand } from './replay/command.js';
 
-const COMMANDS: readonly Command[] = [replayCommand, fragmentationCommand];
+const COMMANDS: readonly Command[] = [replayCommand, fragmentationCommand, benchCommand];
 
 /** Returns the exit code. 0: done; 1: a defect; 2: what was given cannot be used. */
 export async function runCli(args: readonly string[]): Promise<number> {
