@@ -14,6 +14,8 @@ import { rateAgainst, timed, type Line } from './line.js';
 const MOVED = 1000;
 const BLOCKS = 4096;
 const BLOCK_SIZE = 16;
+/** No plane is smaller. */
+const FILLED_WORDS = 2 ** 20;
 
 type Shape = Pick<KvCacheManagerOptions, 'model' | 'groups'>;
 
@@ -52,14 +54,13 @@ export async function measureCopies(
   using tiers = await Tiers.make(layoutOf(options), threads);
   return [true, false].map((store) => {
     const name = `${store ? 'gather' : 'scatter'} of ${MOVED} ${what}, ${count(threads)}`;
-    const yardstick = `memcpy of the same pieces, ${count(threads)}`;
-    return rateAgainst(
-      name,
-      tiers.bytes,
-      tiers.mover(store),
-      [yardstick, tiers.copier(store)],
-      turns,
-    );
+    const yardstick = [
+      `memcpy of the same pieces, ${count(threads)}`,
+      tiers.copier(store),
+    ] as const;
+    const line = rateAgainst(name, tiers.bytes, tiers.mover(store), yardstick, turns);
+    tiers.checkMoved();
+    return line;
   });
 }
 
@@ -117,6 +118,20 @@ class Tiers implements Disposable {
     };
   }
 
+  /** Throws unless what was moved is the same on both sides. */
+  checkMoved(): void {
+    const { planes } = this.#arena.record(0);
+    for (const [i, host] of this.#host.entries()) {
+      const record = this.#arena.block(0, host);
+      for (const [p, { offset, bytes }] of planes.entries()) {
+        const begin = this.#near[i]! * bytes;
+        const block = this.#planes.planes[0]![p]!.subarray(begin, begin + bytes);
+        if (Buffer.compare(block, record.subarray(offset, offset + bytes)) === 0) continue;
+        throw new Error(`block ${host} of the host tier is not what was moved`);
+      }
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#arena.destroy();
     this.#planes.memory.close();
@@ -140,11 +155,12 @@ function layoutOf(options: Shape): CacheLayout {
   return kv.layout;
 }
 
-/** Values of either sign, from 1 to 2. */
-function fill({ buffer }: Uint8Array<ArrayBuffer>, dtype: DType): void {
-  const words = new Uint32Array(buffer);
+/** Values of either sign, from 1 to 2, the same in each stretch of memory. */
+function fill(plane: Uint8Array<ArrayBuffer>, dtype: DType): void {
+  const words = new Uint32Array(plane.buffer, 0, FILLED_WORDS);
   const [one, mask] = dtype === 'f32' ? [0x3f800000, 0x807fffff] : [0x3c003c00, 0x83ff83ff];
   for (let i = 0; i < words.length; i++) words[i] = one | (Math.imul(i, 0x9e3779b1) & mask);
+  for (let end = words.byteLength; end < plane.length; end *= 2) plane.copyWithin(end, 0, end);
 }
 
 /** So many different blocks, in no order. */
