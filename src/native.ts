@@ -119,6 +119,8 @@ export interface Native {
    * seconds that it takes in `out`. Not for int8.
    */
   copyPlainly(...move: [...move: MoveArguments, threads: number, out: Float64Array]): number;
+  /** Returns when nothing moves. */
+  drainMoves(): number;
   /** How many threads move blocks, the caller of `moveBlocks` being one; by default one a processor, at most 4. */
   setCopyThreads(threads: number): number;
   /** As `moveBlocks`, on other threads only. Until it settles, `near` must stay as it is. */

@@ -36,7 +36,8 @@ function makeManager(): number {
   return memory[Reply.manager]!;
 }
 
-const OTHERS = /^measure$|^create|Memory$|oveBlocks$/;
+/** What is asked of no manager: there is none yet, or it is about host memory. */
+const OTHERS = /^measure$|^create|Memory$|oveBlocks$|^copyPlainly$|^drainMoves$|^setCopyThreads$/;
 const TAKES_A_MANAGER = Object.keys(native).filter(
   (name) => typeof calls[name] === 'function' && !OTHERS.test(name),
 );

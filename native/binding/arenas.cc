@@ -38,7 +38,7 @@ HostMemoryPtr Arenas::Find(std::uint32_t id) const {
 void Arenas::Close(std::uint32_t id) {
   const auto found = memories_.find(id);
   if (found == memories_.end()) return;
-  if (pool_) pool_->Drain();
+  Drain();
   found->second->Discard();
   memories_.erase(found);
 }
@@ -63,8 +63,12 @@ Napi::Value Arenas::Touch(Napi::Env env, const HostMemoryPtr& memory) {
   return promise;
 }
 
-void Arenas::SetThreads(unsigned threads) {
+void Arenas::Drain() {
   if (pool_) pool_->Drain();
+}
+
+void Arenas::SetThreads(unsigned threads) {
+  Drain();
   pool_.emplace(threads);
 }
 

@@ -40,7 +40,7 @@ class Arenas {
                     const std::vector<Napi::Object>& kept);
   // Does it now, on this thread too.
   void Run(std::shared_ptr<arena::Job> job) { pool().Run(std::move(job)); }
-  // Waits until nothing moves.
+  void Drain();  // returns when nothing moves
   void SetThreads(unsigned threads);
   // The promise tells how it went once all pages were touched, or it was stopped. Null where it was
   // asked for before.

@@ -270,6 +270,12 @@ Status CopyPlainly(const Call& call) {
   return Status::kOk;
 }
 
+// Waits until nothing moves.
+Status DrainMoves(const Call& call) {
+  call.environment().arenas().Drain();
+  return Status::kOk;
+}
+
 // (threads): of this environment, for all that moves from now on.
 Status SetCopyThreads(const Call& call) {
   call.environment().arenas().SetThreads(ReadThreads(call, 0));

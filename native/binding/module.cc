@@ -49,6 +49,7 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<ForgetMemory>(exports, "forgetMemory", environment);
   Add<MoveBlocks>(exports, "moveBlocks", environment);
   Add<CopyPlainly>(exports, "copyPlainly", environment);
+  Add<DrainMoves>(exports, "drainMoves", environment);
   Add<SetCopyThreads>(exports, "setCopyThreads", environment);
   Add<BeginMoveBlocks>(exports, "beginMoveBlocks", environment);
 }

@@ -182,6 +182,11 @@ export class HostArena {
     check(await native.beginMoveBlocks(this.memory.id, store, ...move));
   }
 
+  /** Waits, some milliseconds at most, until no arena of this thread stores or loads. */
+  drain(): void {
+    check(native.drainMoves());
+  }
+
   /**
    * Waits until nothing is stored or loaded any more, some milliseconds at most, and gives the memory back. What
    * was begun before has been done; its promises resolve.

@@ -7,6 +7,7 @@ import { PagedKvError } from '../errors.js';
 import type { CacheLayout, Executable, Execution } from '../plan.js';
 import { allocating } from './allocating.js';
 import { HostArena } from './arena.js';
+import { beforeDestroy } from './before-destroy.js';
 import { checkByteLength, type BlockCache } from './cache.js';
 import { Executor } from './executor.js';
 import { fasterMoves, type MoveKind } from './faster-moves.js';
@@ -54,6 +55,7 @@ export class WebGpuCache implements BlockCache {
   readonly #transfers: Transfers | undefined;
   readonly #tables: UploadedTables;
   readonly #executor: Executor;
+  readonly #unguard: () => void;
   #lost: GPUDeviceLostInfo | undefined;
   #destroyed = false;
 
@@ -113,6 +115,7 @@ export class WebGpuCache implements BlockCache {
       },
       explain: (error) => this.#explain(error),
     });
+    this.#unguard = beforeDestroy(parts.device, () => this.#arena.drain());
     void parts.device.lost.then((info) => {
       this.#lost = info;
       this.#executor.stop(lossOf(info));
@@ -189,6 +192,7 @@ export class WebGpuCache implements BlockCache {
     this.#executor.stop(destroyedError());
     // First: native code may be reading what is mapped.
     this.#arena.destroy();
+    this.#unguard();
     this.#transfers?.destroy();
     this.#mover.destroy();
     this.#tables.destroy();
