@@ -335,8 +335,10 @@ struct Manager::State {
   EventsResult TakeEvents(std::span<std::uint32_t> out, bool anew);
   std::uint32_t WriteStored(std::uint32_t number, std::uint32_t* out) const;
 
-  // --- The oracle (validate.cc) ---
+  // --- Statistics (stats.cc) ---
   Stats GetStats() const;
+
+  // --- The oracle (validate.cc) ---
   Validation Validate() const;
 
   const Config config;
