@@ -61,7 +61,7 @@ class BlockPool {
 
   void Give(BlockId block) {
     assert(state(block) != BlockState::kFree && state(block) != BlockState::kMirror);
-    if (records_[block].copy != 0) Unpair(block);
+    Unpair(block);
     if (quotas_ != nullptr) quotas_->Gave(block);
     Free(block);
   }
@@ -80,7 +80,7 @@ class BlockPool {
   // Of an indexed or arriving block: the run of its entry.
   std::uint32_t run(BlockId block) const { return records_[block].link; }
   void set_run(BlockId block, std::uint32_t run) {
-    if (state(block) == BlockState::kArriving && copy(block) != kNone) Unpair(block);
+    if (state(block) == BlockState::kArriving) Unpair(block);
     records_[block].link = run;
     records_[block].state = BlockState::kIndexed;
   }
@@ -101,7 +101,7 @@ class BlockPool {
   // A host block that was taken has what a device block without a copy has. From now on nobody owns
   // it.
   void MakeMirror(BlockId device, BlockId host) {
-    if (copy(host) != kNone) Unpair(host);
+    Unpair(host);
     assert(copy(device) == kNone);
     if (quotas_ != nullptr) quotas_->Gave(host);
     set_copy(device, host);

@@ -1,5 +1,6 @@
 // How plans end: executed, committed, or undone.
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 
 #include "manager_state.h"
@@ -302,7 +303,8 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
   Sequence& sequence = sequences[id];
   const RunId parent = sequence.run;
   const Content block{tokens, NextExtra(sequence)};
-  for (std::uint32_t group = 0; group < groups; ++group) pools[group].Unpair(set[group]);
+  // What was lifted to be written has lost its mirror by now.
+  assert(pools[0].copy(set[0]) == kNone);
   RunId child = FindPublished(parent, block);
   if (child == kNone) {
     const TokenSlot slot = index.NewSlot(block);

@@ -475,13 +475,16 @@ void Manager::State::TakeHostNow(PartitionId whom, const BlockId* device, BlockI
   if (quotas.IsFull(Tier::kHost, whom)) {
     DropLastEntry(VictimFor(whom, Reach::kOwn, Tier::kHost, kNone));
   }
-  const bool takes_mirrors = config.host_mode == HostMode::kExclusive || HasHostClaims();
   for (std::uint32_t group = 0; group < groups; ++group) {
     BlockPool& pool = pools[group];
+    // Asked only where no block is free: it walks the claims.
+    const auto takes_mirror = [&] {
+      return pool.mirrors() > 0 && (config.host_mode == HostMode::kExclusive || HasHostClaims());
+    };
     if (pool.HasMirror(device[group])) {
       set[group] = pool.TakeMirrorOf(device[group], whom);
     } else {
-      while (pool.host_free() == 0 && !(takes_mirrors && pool.mirrors() > 0)) {
+      while (pool.host_free() == 0 && !takes_mirror()) {
         const RunId victim = VictimFor(whom, Reach::kAll, Tier::kHost, kNone);
         if (victim == kNone) break;  // the oldest mirror, then
         DropLastEntry(victim);

@@ -114,9 +114,7 @@ void Manager::State::UndoMirrors(std::uint32_t slot) {
     if (!is_claimed) pools[group].Return(host);
     if (group == 0) mirrors.Add(device);
   }
-  step.mirror_sources.clear();
-  step.mirror_targets.clear();
-  step.mirror_claims.clear();
+  step.ForgetMirrors();
 }
 
 // As the step's execution has ended.
@@ -135,9 +133,7 @@ void Manager::State::FinishMirrors(std::uint32_t slot, bool ok) {
       pools[group].Give(host);
     }
   }
-  step.mirror_sources.clear();
-  step.mirror_targets.clear();
-  step.mirror_claims.clear();
+  step.ForgetMirrors();
 }
 
 }  // namespace pagedkv

@@ -108,6 +108,11 @@ struct Step {
   std::vector<Deferred> redundant;          // those blocks
   std::vector<Deferred> deferred;           // to be freed when this step ends
 
+  void ForgetMirrors() {
+    mirror_sources.clear();
+    mirror_targets.clear();
+    mirror_claims.clear();
+  }
   EntryChange& ChangeOf(const StepEntry& entry) { return changes[entry.change]; }
 };
 
