@@ -28,8 +28,10 @@ export type PoolSize = { readonly blocks: number } | { readonly bytes: Bytes };
 
 /** Which gives way first where the host is full: see `HostOptions`. By number: `HostMode` of the core. */
 export const HOST_MODES = ['exclusive', 'inclusive'] as const;
+export type HostMode = (typeof HOST_MODES)[number];
 /** When blocks are copied to the host: see `HostOptions`. By number: `HostWrite` of the core. */
 export const HOST_WRITES = ['back', 'through', 'second-use'] as const;
+export type HostWrite = (typeof HOST_WRITES)[number];
 
 /** The pool on the host, and what of the device it has copies of. A block that has one leaves the device unmoved. */
 export type HostOptions = PoolSize & {
@@ -38,13 +40,13 @@ export type HostOptions = PoolSize & {
    * first, so that both tiers together hold as much as they can. `'inclusive'`: what is on the host alone, so
    * that what came back from the host, or was copied ahead, keeps its copy, and little is moved.
    */
-  readonly mode?: (typeof HOST_MODES)[number];
+  readonly mode?: HostMode;
   /**
    * When a block is copied to the host. `'back'`, the default: as it leaves the device. `'through'`: in the
    * steps after it was computed. `'second-use'`: in the steps after a prompt found it. Copies made ahead
    * take room that is free, or, inclusive, that the host makes; they evict nothing from the device.
    */
-  readonly write?: (typeof HOST_WRITES)[number];
+  readonly write?: HostWrite;
 };
 
 /** Layers that share one kind of attention, for models that `model` cannot describe. */
@@ -113,8 +115,8 @@ export interface Config {
   readonly maxStepTransfers: number;
   readonly minPartialTokens: number;
   readonly alwaysWrites: boolean;
-  readonly hostMode: (typeof HOST_MODES)[number];
-  readonly hostWrite: (typeof HOST_WRITES)[number];
+  readonly hostMode: HostMode;
+  readonly hostWrite: HostWrite;
   readonly eviction: EvictionPolicy;
   readonly events: boolean;
   /** Undefined: the core reads the system's. */
@@ -140,7 +142,7 @@ const NAMES = [
   'clock',
 ] as const satisfies readonly (keyof KvCacheManagerOptions)[];
 
-const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = { f32: 4, f16: 2 };
+export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = { f32: 4, f16: 2 };
 
 const MAX_BATCH_TOKENS = 2 ** 24;
 const MAX_LAYERS = 65536;
@@ -283,8 +285,8 @@ function withPools(
 interface Host {
   /** As `readPool` takes it; undefined for none. */
   readonly size: unknown;
-  readonly mode: (typeof HOST_MODES)[number];
-  readonly write: (typeof HOST_WRITES)[number];
+  readonly mode: HostMode;
+  readonly write: HostWrite;
 }
 
 function readHost(options: unknown): Host {

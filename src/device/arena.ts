@@ -90,6 +90,15 @@ class GroupArena {
 /** As `native.moveBlocks` takes them, after the memory. */
 export type BlockMove = MoveArguments extends readonly [number, ...infer Rest] ? Rest : never;
 
+/** Which records, and where they are packed; see `HostArena.store`. */
+type PackedRecords = readonly [
+  moves: Uint32Array,
+  first: number,
+  end: number,
+  bytes: Uint8Array,
+  parts?: readonly NearPart[],
+];
+
 /** The element type as native code numbers it, 0 where records are what the device has, and values a head. */
 type Elements = readonly [element: number, headDim: number];
 const PLAIN: Elements = [0, 0];
@@ -143,27 +152,13 @@ export class HostArena {
    * the promise settles, `bytes` must not change or be unmapped, and the blocks be in no other call. Throws
    * `OUT_OF_RANGE` for a block that is not there.
    */
-  async store(
-    moves: Uint32Array,
-    first: number,
-    end: number,
-    bytes: Uint8Array,
-    parts?: readonly NearPart[],
-  ): Promise<void> {
-    if (first === end) return;
-    await this.begin(true, this.#packed(moves, first, parts), moves, first, end, bytes);
+  store(...packed: PackedRecords): Promise<void> {
+    return this.#movePacked(true, ...packed);
   }
 
   /** As `store`, the other way: the host blocks that are the sources into `bytes`. */
-  async load(
-    moves: Uint32Array,
-    first: number,
-    end: number,
-    bytes: Uint8Array,
-    parts?: readonly NearPart[],
-  ): Promise<void> {
-    if (first === end) return;
-    await this.begin(false, this.#packed(moves, first, parts), moves, first, end, bytes);
+  load(...packed: PackedRecords): Promise<void> {
+    return this.#movePacked(false, ...packed);
   }
 
   /** How planes that lie apart in another memory, or one that is given as packed bytes, come to be records here. */
@@ -194,6 +189,14 @@ export class HostArena {
   destroy(): void {
     for (const group of this.#groups) group.close();
     this.memory.close();
+  }
+
+  async #movePacked(
+    store: boolean,
+    ...[moves, first, end, bytes, parts]: PackedRecords
+  ): Promise<void> {
+    if (first === end) return;
+    await this.begin(store, this.#packed(moves, first, parts), moves, first, end, bytes);
   }
 
   /** What is packed is as records are. */

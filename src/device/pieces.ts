@@ -1,5 +1,6 @@
 /** Cutting lists of moves into pieces that a staging buffer holds. */
 import { MOVE_WORDS } from '../words.js';
+import { endOfGroup } from './runs.js';
 import type { PlaneSpan, Stage } from './stages.js';
 
 /** The planes of `span` of the blocks in records `first` to `end` of a list, all of one group. */
@@ -25,8 +26,7 @@ export function* piecesOf(
     const span = stage[group]!;
     const fit = span.bytes === 0 ? records : Math.floor(maxBytes / span.bytes);
     const limit = Math.min(records, first + Math.min(fit, maxRecords));
-    let end = first + 1;
-    while (end < limit && moves[end * MOVE_WORDS] === group) end += 1;
+    const end = endOfGroup(moves, first, limit);
     if (span.bytes > 0) yield { group, first, end, span, bytes: (end - first) * span.bytes };
     first = end;
   }

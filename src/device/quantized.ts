@@ -13,7 +13,8 @@
  * root mean square. A head with a value that is not finite comes back as NaN. `native/arena/quantize.h` does
  * the same, to the bit.
  */
-import type { CacheLayout, GroupLayout, ModelShape, Plane } from '../plan.js';
+import { BYTES_PER_ELEMENT } from '../options.js';
+import type { CacheLayout, GroupLayout, Plane } from '../plan.js';
 import { readChoice } from '../validate.js';
 import { modelOf, planeBlockBytes } from './layout.js';
 
@@ -55,17 +56,13 @@ export function recordLayout(
 
 /** Where in a quantized part the scales begin. Bytes. */
 export function scalesOffset(layout: CacheLayout, plane: Plane): number {
-  const values = planeBlockBytes(layout, plane) / elementBytes(modelOf(layout));
+  const values = planeBlockBytes(layout, plane) / BYTES_PER_ELEMENT[modelOf(layout).dtype];
   return Math.ceil(values / SCALE_BYTES) * SCALE_BYTES;
-}
-
-export function elementBytes({ dtype }: ModelShape): number {
-  return dtype === 'f32' ? 4 : 2;
 }
 
 function partBytes(layout: CacheLayout, plane: Plane, quantize?: Quantization): number {
   if (quantize === undefined) return planeBlockBytes(layout, plane);
   const model = modelOf(layout);
-  const heads = planeBlockBytes(layout, plane) / elementBytes(model) / model.headDim;
+  const heads = planeBlockBytes(layout, plane) / BYTES_PER_ELEMENT[model.dtype] / model.headDim;
   return scalesOffset(layout, plane) + heads * SCALE_BYTES;
 }

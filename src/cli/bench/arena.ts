@@ -8,6 +8,7 @@ import { KvCacheManager } from '../../manager.js';
 import { native, type MoveArguments } from '../../native.js';
 import type { KvCacheManagerOptions } from '../../options.js';
 import type { CacheLayout, DType } from '../../plan.js';
+import { movesOf } from './blocks.js';
 import { rateAgainst, timed, type Line } from './line.js';
 
 /** Moved at once, and what they are picked from in each tier. */
@@ -139,7 +140,7 @@ class Tiers implements Disposable {
 
   #move(store: boolean): MoveArguments {
     const [sources, targets] = store ? [this.#near, this.#host] : [this.#host, this.#near];
-    const moves = Uint32Array.from(sources.flatMap((block, i) => [0, block, targets[i]!]));
+    const moves = movesOf(sources, targets);
     const shape = this.#planes.shape(0, this.#arena);
     return [this.#arena.memory.id, store, shape, moves, 0, MOVED, this.#planes.memory.id];
   }

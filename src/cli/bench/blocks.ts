@@ -23,10 +23,6 @@ export function layoutOf(setup: BlocksSetup): HasLayout {
   return { layout: { blockSize, ...limits, model: undefined, groups: [group] } };
 }
 
-export function blockBytesOf({ layers, bytesPerToken, blockSize }: BlocksSetup): number {
-  return layers * 2 * bytesPerToken * blockSize;
-}
-
 /** `count` even numbers from 0, in an order that only looks random: no two blocks are neighbours. */
 export function scattered(count: number, seed: number): number[] {
   const all = Array.from({ length: count }, (_, i) => 2 * i);

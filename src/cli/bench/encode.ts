@@ -1,10 +1,11 @@
 /** What encoding a large plan costs the JavaScript thread where blocks move by kernels. */
 import { BufferUsage } from '../../device/flags.js';
+import { blockBytes } from '../../device/layout.js';
 import { compileMoves, KernelMover } from '../../device/move-kernels.js';
 import { piecesOf } from '../../device/pieces.js';
 import { Pool } from '../../device/pool.js';
 import { Stages } from '../../device/stages.js';
-import { blockBytesOf, layoutOf, movesOf, scattered } from './blocks.js';
+import { layoutOf, movesOf, scattered } from './blocks.js';
 import { median, type Line } from './line.js';
 
 const MOVES = 4096;
@@ -45,7 +46,7 @@ export async function measureEncoding(device: GPUDevice): Promise<Line> {
   }
   for (const each of [mover, pool, target]) each.destroy();
   const value = median(times);
-  const name = `encode ${MOVES} moves over ${LAYERS} layers, ${toMiB(MOVES * blockBytesOf(setup))} MiB`;
+  const name = `encode ${MOVES} moves over ${LAYERS} layers, ${toMiB(MOVES * blockBytes(layout, layout.groups[0]!))} MiB`;
   return { name, value, unit: 'ms', yardstick: `${ALLOWED_MS} ms`, ratio: value / ALLOWED_MS };
 }
 

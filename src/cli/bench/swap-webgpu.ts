@@ -1,6 +1,7 @@
 /** Swapping scattered blocks out of and into GPU memory, against contiguous bytes on the same way. */
 import { WebGpuCache, type WebGpuCacheOptions } from '../../device/webgpu.js';
-import { blockBytesOf, layoutOf, movesOf, scattered, workOf, type BlocksSetup } from './blocks.js';
+import { blockBytes } from '../../device/layout.js';
+import { layoutOf, movesOf, scattered, workOf, type BlocksSetup } from './blocks.js';
 import { lineOf, type Line, type Turn } from './line.js';
 import { PlainPath, type HostCopy } from './plain-path.js';
 
@@ -36,10 +37,10 @@ export async function measureGpuSwap(
     hostBlocks: 2 * BLOCKS,
   };
   using cache = await WebGpuCache.create(device, layoutOf(setup), options);
-  const blockBytes = blockBytesOf(setup);
-  const bytes = BLOCKS * blockBytes;
+  const recordBytes = blockBytes(cache.layout, cache.layout.groups[0]!);
+  const bytes = BLOCKS * recordBytes;
   const [inPool, onHost] = [scattered(BLOCKS, 1), scattered(BLOCKS, 2)];
-  const plain = new PlainPath(device, bytes, largestPiece(BLOCKS, blockBytes, cache.stagingBytes));
+  const plain = new PlainPath(device, bytes, largestPiece(BLOCKS, recordBytes, cache.stagingBytes));
   const out = workOf({ offloads: movesOf(inPool, onHost) });
   const back = workOf({ onboards: movesOf(onHost, inPool) });
   const what = `${BLOCKS} blocks of 64 KiB over ${layers} ${layers === 1 ? 'layer' : 'layers'}`;
@@ -59,10 +60,10 @@ export async function measureGpuSwap(
 }
 
 /** As many blocks as fit, in pieces of one size. */
-function largestPiece(blocks: number, blockBytes: number, most: number): number {
-  let fit = Math.min(blocks, Math.floor(most / blockBytes));
+function largestPiece(blocks: number, recordBytes: number, most: number): number {
+  let fit = Math.min(blocks, Math.floor(most / recordBytes));
   while (blocks % fit !== 0) fit -= 1;
-  return fit * blockBytes;
+  return fit * recordBytes;
 }
 
 async function measure(

@@ -6,15 +6,12 @@ import {
   type EvictionPolicy,
   type Sequence,
 } from '../../index.js';
+import type { HostMode } from '../../options.js';
 import { CliError } from '../errors.js';
 
 /** The eviction policies that `--policy` takes; the first is the manager's default. */
 export const POLICIES: readonly Policy[] = ['adaptive', 'lru', 'arc'];
 export type Policy = EvictionPolicy;
-
-/** Whether a block lives in one tier, or has a copy on the host while it is on the device. */
-export const HOST_MODES = ['exclusive', 'inclusive'] as const;
-export type HostMode = (typeof HOST_MODES)[number];
 
 const HOST_OPTIONS = {
   exclusive: { mode: 'exclusive', write: 'back' },

@@ -1,5 +1,6 @@
 /** The command line of `pagedkv replay`. */
 import { native } from '../../native.js';
+import { HOST_MODES, type HostMode } from '../../options.js';
 import { CliError } from '../errors.js';
 import {
   optionLines,
@@ -10,7 +11,7 @@ import {
   readPercent,
   type OptionSpecs,
 } from '../options.js';
-import { HOST_MODES, POLICIES, type HostMode, type Policy } from './manager.js';
+import { POLICIES, type Policy } from './manager.js';
 import { DEFAULT_PERCENTS, type SizeOption } from './sizes.js';
 
 export interface ReplayOptions {

@@ -3,7 +3,8 @@
  * find is scheduled and committed, then the blocks of its output, then it is closed.
  */
 import type { Batch, KvCacheManager, OutOfBlocks, Sequence, Step } from '../../index.js';
-import { endRequest, makeManager, type Hint, type HostMode, type Policy } from './manager.js';
+import type { HostMode } from '../../options.js';
+import { endRequest, makeManager, type Hint, type Policy } from './manager.js';
 import { ChainTokens } from './tokens.js';
 import { Pauses } from './pauses.js';
 import type { Requests, Trace } from './trace.js';
