@@ -167,6 +167,12 @@ export class HostArena {
     return this.#group(group).shapeOf(nearBlocks, elements, parts);
   }
 
+  /** Copies one plane of one block, as the device has it: into the host tier (`store`) or out of it. */
+  movePlane(store: boolean, group: number, plane: number, block: number, bytes: Uint8Array): void {
+    const shape = this.shape(group, 0, [{ near: 0, bytes: bytes.length, plane }]);
+    this.move(store, shape, Uint32Array.of(group, block, block), 0, 1, bytes);
+  }
+
   /** Moves blocks of one group on this thread and others; has done so when it returns. See `native.moveBlocks`. */
   move(...[store, ...move]: BlockMove): void {
     check(native.moveBlocks(this.memory.id, store, ...move));

@@ -197,11 +197,11 @@ export class Executor {
 
   /** As many as it takes for each to fill a staging buffer or so. */
   #stagesFor({ onboards }: Moves): readonly Stage[] {
-    const { transfers, pool, stages } = this.#parts;
+    const { transfers, stages } = this.#parts;
     if (transfers === undefined || onboards.length === 0) return [stages.whole];
     let bytes = 0;
     for (let at = 0; at < onboards.length; at += MOVE_WORDS) {
-      bytes += pool.groups[onboards[at]!]!.blockBytes;
+      bytes += stages.whole[onboards[at]!]!.bytes;
     }
     return stages.split(Math.ceil(bytes / transfers.pieceBytes));
   }

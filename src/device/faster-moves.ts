@@ -54,7 +54,11 @@ async function measure(device: GPUDevice, layout: CacheLayout): Promise<MoveKind
     const sample = sampleOf(layout);
     const pool = keep(new Pool(device, sample));
     const moves = everyOther(sample);
-    const pieces = [...piecesOf(moves, new Stages(sample).whole, Infinity, Infinity)];
+    const stages = new Stages(
+      sample,
+      pool.groups.map((group) => group.record),
+    );
+    const pieces = [...piecesOf(moves, stages.whole, Infinity, Infinity)];
     const bytes = Math.max(...pieces.map((piece) => piece.bytes));
     const buffer = (usage: number): GPUBuffer =>
       keep(device.createBuffer({ label: 'pagedkv trial', size: bytes, usage }));

@@ -115,7 +115,7 @@ export class HostCache implements BlockCache {
       const bytes = new Uint8Array(
         planeBlockBytes(this.layout, planeAt(this.layout, group, plane)),
       );
-      this.#moveOne(false, group, plane, block, bytes);
+      this.#arena.movePlane(false, group, plane, block, bytes);
       return bytes;
     });
   }
@@ -133,7 +133,7 @@ export class HostCache implements BlockCache {
       if (tier === 'device') {
         this.#deviceBlock(group, plane, block).set(bytes);
       } else {
-        this.#moveOne(true, group, plane, block, bytes);
+        this.#arena.movePlane(true, group, plane, block, bytes);
       }
     });
   }
@@ -187,12 +187,6 @@ export class HostCache implements BlockCache {
   }
 
   /** One plane of one host block, in or out. */
-  #moveOne(store: boolean, group: number, plane: number, block: number, bytes: Uint8Array): void {
-    const parts = [{ near: 0, bytes: bytes.length, plane }];
-    const move = Uint32Array.of(group, block, block);
-    this.#arena.move(store, this.#arena.shape(group, 0, parts), move, 0, 1, bytes);
-  }
-
   #executeNow(work: Executable): void {
     this.#checkUsable();
     work.beginExecute();

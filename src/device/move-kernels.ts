@@ -3,100 +3,42 @@
  * slab, where copies would be thousands of commands.
  */
 import type { CacheLayout } from '../plan.js';
-import { COPY_WORDS, MOVE_WORDS, WORD_BYTES } from '../words.js';
+import { COPY_WORDS, MOVE_WORDS } from '../words.js';
 import type { NearPart } from './arena.js';
 import { BufferUsage } from './flags.js';
+import {
+  copyWorkgroups,
+  HEADER_WORDS,
+  plainShader,
+  int8Shader,
+  type MoveShader,
+} from './move-shaders.js';
 import { createPackedBuffer, type BlockMover } from './moves.js';
 import type { Piece } from './pieces.js';
 import type { Pool, PoolPlane } from './pool.js';
+import type { Quantization } from './quantized.js';
 import { sortedBy } from './runs.js';
 import type { PlaneSpan, Stage } from './stages.js';
 
-const WORKGROUP = 64;
-/** Units each invocation moves, so that a small block does not take many workgroups. */
-const UNITS_PER_INVOCATION = 4;
-/** A GPU moves four words as fast as one. */
-const WIDE_BYTES = 4 * WORD_BYTES;
 /** Records of one dispatch; also the room in the list buffer. */
 const MAX_RECORDS = 4096;
 
-/** Of a list, before its records: the length of a packed record, where in a whole one it begins; then the first plane, by group. */
-const HEADER_WORDS = 2;
-
-/**
- * `unit` is what is moved at once, and counted in, of memory. A workgroup moves (a part of) one plane of one
- * record.
- */
-const shaderFor = (unit: 'u32' | 'vec4u'): string => /* wgsl */ `
-struct Plane { base: u32, block: u32, recordOffset: u32, token: u32 }
-struct Shape { group: u32, firstPlane: u32, records: u32, unused: u32, planes: array<Plane> }
-
-@group(0) @binding(0) var<storage, read> shape: Shape;
-@group(0) @binding(1) var<storage, read> list: array<u32>;
-@group(0) @binding(2) var<storage, read_write> pool: array<${unit}>;
-@group(0) @binding(3) var<storage, read_write> records: array<${unit}>;
-
-const stride = ${WORKGROUP}u;
-
-fn planeOf(index: u32) -> Plane {
-  let first = list[${HEADER_WORDS}u + shape.group];
-  return shape.planes[max(first, shape.firstPlane) - shape.firstPlane + index];
-}
-
-fn packed(record: u32, plane: Plane) -> u32 {
-  return record * list[0] + plane.recordOffset - list[1];
-}
-
-@compute @workgroup_size(${WORKGROUP})
-fn copyWithin(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
-              @builtin(local_invocation_index) thread: u32) {
-  let at = shape.records + id.y * ${COPY_WORDS}u;
-  if (list[at] != shape.group) { return; }
-  let plane = planeOf(id.z);
-  let source = plane.base + list[at + 1u] * plane.block;
-  let to = plane.base + list[at + 2u] * plane.block;
-  let units = list[at + 3u] * plane.token;
-  for (var i = id.x * stride + thread; i < units; i += count.x * stride) {
-    pool[to + i] = pool[source + i];
-  }
-}
-
-@compute @workgroup_size(${WORKGROUP})
-fn gather(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
-          @builtin(local_invocation_index) thread: u32) {
-  let plane = planeOf(id.z);
-  let source = plane.base + list[shape.records + id.y * ${MOVE_WORDS}u + 1u] * plane.block;
-  let to = packed(id.y, plane);
-  for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
-    records[to + i] = pool[source + i];
-  }
-}
-
-@compute @workgroup_size(${WORKGROUP})
-fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
-           @builtin(local_invocation_index) thread: u32) {
-  let plane = planeOf(id.z);
-  let source = packed(id.y, plane);
-  let to = plane.base + list[shape.records + id.y * ${MOVE_WORDS}u + 2u] * plane.block;
-  for (var i = id.x * stride + thread; i < plane.block; i += count.x * stride) {
-    pool[to + i] = records[source + i];
-  }
-}
-`;
-
 type Kernel = 'copyWithin' | 'gather' | 'scatter';
-/** The compiled kernels, and the bytes of the unit they count in. */
+
+/** The compiled kernels, and what they were compiled from. */
 export interface MoveKernels {
-  readonly unitBytes: number;
+  readonly shader: MoveShader;
   readonly pipelines: Readonly<Record<Kernel, GPUComputePipeline>>;
 }
 
-/** Kernels for the blocks of a layout. */
-export async function compileMoves(device: GPUDevice, layout: CacheLayout): Promise<MoveKernels> {
-  const planes = layout.groups.flatMap((group) => group.planes);
-  const isWide = planes.every(({ bytesPerToken }) => bytesPerToken % WIDE_BYTES === 0);
-  const code = shaderFor(isWide ? 'vec4u' : 'u32');
-  const module = device.createShaderModule({ label: 'pagedkv moves', code });
+/** Kernels for the blocks of a layout. Rejects as `int8Shader` throws. */
+export async function compileMoves(
+  device: GPUDevice,
+  layout: CacheLayout,
+  quantize?: Quantization,
+): Promise<MoveKernels> {
+  const shader = quantize === undefined ? plainShader(layout) : int8Shader(layout);
+  const module = device.createShaderModule({ label: 'pagedkv moves', code: shader.code });
   const compile = (entryPoint: Kernel): Promise<GPUComputePipeline> =>
     device.createComputePipelineAsync({
       label: `pagedkv ${entryPoint}`,
@@ -108,8 +50,7 @@ export async function compileMoves(device: GPUDevice, layout: CacheLayout): Prom
     compile('gather'),
     compile('scatter'),
   ]);
-  const unitBytes = isWide ? WIDE_BYTES : WORD_BYTES;
-  return { unitBytes, pipelines: { copyWithin, gather, scatter } };
+  return { shader, pipelines: { copyWithin, gather, scatter } };
 }
 
 /** The planes of one group that lie in one slab, which are neighbours: what one dispatch moves. */
@@ -117,7 +58,7 @@ interface Part {
   readonly shape: GPUBuffer;
   readonly firstPlane: number;
   readonly endPlane: number;
-  readonly workgroupsPerBlock: number;
+  readonly workgroups: Readonly<Record<Kernel, number>>;
   readonly bindings: Readonly<Record<Kernel, GPUBindGroup>>;
 }
 
@@ -156,7 +97,7 @@ export class KernelMover implements BlockMover {
   }
 
   partsOf({ group, span }: Piece): readonly NearPart[] | undefined {
-    if (span.bytes === this.#pool.groups[group]!.blockBytes) return undefined;
+    if (span.bytes === this.#pool.groups[group]!.record.bytes) return undefined;
     return [{ near: 0, bytes: span.bytes, plane: span.first }];
   }
 
@@ -200,8 +141,8 @@ export class KernelMover implements BlockMover {
   }
 
   #uploadPiece(moves: Uint32Array, { group, first, end, span }: Piece): void {
-    this.#mirror[0] = span.bytes / this.#kernels.unitBytes;
-    this.#mirror[1] = span.offset / this.#kernels.unitBytes;
+    this.#mirror[0] = span.bytes / this.#kernels.shader.unitBytes;
+    this.#mirror[1] = span.offset / this.#kernels.shader.unitBytes;
     this.#mirror[HEADER_WORDS + group] = span.first;
     this.#upload(moves.subarray(first * MOVE_WORDS, end * MOVE_WORDS));
   }
@@ -226,7 +167,7 @@ export class KernelMover implements BlockMover {
       const end = Math.min(part.endPlane, span.end);
       if (first >= end) continue;
       pass.setBindGroup(0, part.bindings[kernel]);
-      pass.dispatchWorkgroups(part.workgroupsPerBlock, records, end - first);
+      pass.dispatchWorkgroups(part.workgroups[kernel], records, end - first);
     }
     pass.end();
   }
@@ -239,13 +180,15 @@ export class KernelMover implements BlockMover {
       const mine = planes.filter((plane) => plane.slab === slab);
       const firstPlane = planes.indexOf(mine[0]!);
       const bytes = Math.max(...mine.map((plane) => plane.blockBytes));
-      const units = bytes / this.#kernels.unitBytes;
       const shape = this.#createShape(group, firstPlane, mine);
+      const { shader } = this.#kernels;
+      const moving = shader.workgroups(bytes);
+      const copying = copyWorkgroups(bytes, shader.unitBytes);
       return {
         shape,
         firstPlane,
         endPlane: firstPlane + mine.length,
-        workgroupsPerBlock: Math.ceil(units / (WORKGROUP * UNITS_PER_INVOCATION)),
+        workgroups: { copyWithin: copying, gather: moving, scatter: moving },
         bindings: {
           copyWithin: this.#bind('copyWithin', [shape, this.#list, pool.slabs[slab]!]),
           gather: this.#bind('gather', [shape, this.#list, pool.slabs[slab]!, this.#packed]),
@@ -257,10 +200,11 @@ export class KernelMover implements BlockMover {
 
   #createShape(group: number, firstPlane: number, planes: readonly PoolPlane[]): GPUBuffer {
     const words = [group, firstPlane, this.#header, 0];
-    for (const plane of planes) {
-      const { offset, blockBytes, packedOffset, bytesPerToken } = plane;
-      const bytes = [offset, blockBytes, packedOffset, bytesPerToken];
-      words.push(...bytes.map((each) => each / this.#kernels.unitBytes));
+    const { record } = this.#pool.groups[group]!;
+    for (const [i, { offset, blockBytes, bytesPerToken }] of planes.entries()) {
+      const inRecord = record.planes[firstPlane + i]!.offset;
+      const bytes = [offset, blockBytes, inRecord, bytesPerToken];
+      words.push(...bytes.map((each) => each / this.#kernels.shader.unitBytes));
     }
     const data = new Uint32Array(words);
     const shape = this.#device.createBuffer({

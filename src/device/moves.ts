@@ -127,7 +127,7 @@ export class CopyMover implements BlockMover {
   #bounce(encoder: GPUCommandEncoder, copies: Uint32Array, begin: number, stage: Stage): number {
     let end = begin;
     for (let used = 0; end < copies.length; end += COPY_WORDS) {
-      used += stage[copies[end]!]!.bytes;
+      used += this.#pool.groups[copies[end]!]!.blockBytes;
       if (used > this.#packed.size) break;
     }
     this.#eachCopy(copies, begin, end, stage, 1, (slab, inPool, inPacked, bytes) => {
@@ -139,7 +139,7 @@ export class CopyMover implements BlockMover {
     return end;
   }
 
-  /** `column`: of the block in a record of `copies`. */
+  /** `column`: of the block in a record of `copies`. Packed are whole blocks, whatever the stage has of them. */
   #eachCopy(
     copies: Uint32Array,
     begin: number,
@@ -148,18 +148,17 @@ export class CopyMover implements BlockMover {
     column: number,
     copy: (slab: GPUBuffer, inPool: number, inPacked: number, bytes: number) => void,
   ): void {
-    let record = 0;
+    let packed = 0;
     for (let at = begin; at < end; at += COPY_WORDS) {
-      const group = copies[at]!;
-      const span = stage[group]!;
-      const block = copies[at + column]!;
+      const group = this.#pool.groups[copies[at]!]!;
+      const span = stage[copies[at]!]!;
       for (let p = span.first; p < span.end; p++) {
-        const plane: PoolPlane = this.#pool.groups[group]!.planes[p]!;
-        const inPool = plane.offset + block * plane.blockBytes;
-        const inPacked = record + plane.packedOffset - span.offset;
-        copy(this.#pool.slabOf(plane), inPool, inPacked, copies[at + 3]! * plane.bytesPerToken);
+        const plane: PoolPlane = group.planes[p]!;
+        const inPool = plane.offset + copies[at + column]! * plane.blockBytes;
+        const bytes = copies[at + 3]! * plane.bytesPerToken;
+        copy(this.#pool.slabOf(plane), inPool, packed + plane.packedOffset, bytes);
       }
-      record += span.bytes;
+      packed += group.blockBytes;
     }
   }
 }

@@ -2,20 +2,23 @@
 import type { CacheLayout } from '../plan.js';
 import { BufferUsage } from './flags.js';
 import { blockBytes, groupAt, planeBlockBytes } from './layout.js';
+import { recordLayout, type Quantization, type RecordLayout } from './quantized.js';
 import { planSlabs, type PlaneRange } from './slabs.js';
 
 /** One plane, with all that it takes to move a block of it. Bytes. */
 export interface PoolPlane extends PlaneRange {
   readonly bytesPerToken: number;
   readonly blockBytes: number;
-  /** Where this plane begins in a block's packed record, which holds the block's planes end to end. */
+  /** Where this plane begins among the block's planes end to end. */
   readonly packedOffset: number;
 }
 
 export interface PoolGroup {
   readonly planes: readonly PoolPlane[];
-  /** Bytes of a packed record: one block over all planes. */
+  /** One block over all planes. */
   readonly blockBytes: number;
+  /** As a block is in the host tier. */
+  readonly record: RecordLayout;
 }
 
 export class Pool {
@@ -25,7 +28,12 @@ export class Pool {
   readonly groups: readonly PoolGroup[];
 
   /** Allocates the slabs. Throws the errors of `planSlabs`; a lack of memory shows in the device's error scope. */
-  constructor(device: GPUDevice, layout: CacheLayout, maxSlabBytes?: number) {
+  constructor(
+    device: GPUDevice,
+    layout: CacheLayout,
+    maxSlabBytes?: number,
+    quantize?: Quantization,
+  ) {
     const plan = planSlabs(layout, device.limits, maxSlabBytes);
     this.device = device;
     this.layout = layout;
@@ -39,6 +47,7 @@ export class Pool {
     this.groups = layout.groups.map((group, g) => ({
       planes: poolPlanes(layout, g, plan.ranges[g]!),
       blockBytes: blockBytes(layout, group),
+      record: recordLayout(layout, group, quantize),
     }));
   }
 

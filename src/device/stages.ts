@@ -4,7 +4,8 @@
  * on a layer waits for no more than it reads.
  */
 import type { CacheLayout } from '../plan.js';
-import { groupAt, planeBlockBytes } from './layout.js';
+import { groupAt } from './layout.js';
+import type { RecordLayout } from './quantized.js';
 
 /** Neighbouring planes of a group, from `first` to `end`, and where they lie in a record. Bytes. */
 export interface PlaneSpan {
@@ -21,12 +22,15 @@ export class Stages {
   /** All planes at once. */
   readonly whole: Stage;
   readonly #layout: CacheLayout;
+  readonly #records: readonly RecordLayout[];
   /** Ascending. */
   readonly #layers: readonly number[];
   readonly #most: number;
 
-  constructor(layout: CacheLayout) {
+  /** `records`: by group, how a block's planes lie end to end. */
+  constructor(layout: CacheLayout, records: readonly RecordLayout[]) {
     this.#layout = layout;
+    this.#records = records;
     const all = layout.groups.flatMap(({ planes }) => planes.map(({ layer }) => layer));
     this.#layers = [...new Set(all)].sort((a, b) => a - b);
     const isOrdered = layout.groups.every(({ planes }) =>
@@ -55,9 +59,9 @@ export class Stages {
 
   #span(group: number, index: number, count: number): PlaneSpan {
     const span = { first: 0, end: 0, offset: 0, bytes: 0 };
-    for (const plane of groupAt(this.#layout, group).planes) {
-      const bytes = planeBlockBytes(this.#layout, plane);
-      const stage = count === 1 ? 0 : this.indexOf(plane.layer, count);
+    for (const [p, { layer }] of groupAt(this.#layout, group).planes.entries()) {
+      const { bytes } = this.#records[group]!.planes[p]!;
+      const stage = count === 1 ? 0 : this.indexOf(layer, count);
       if (stage > index) break;
       if (stage < index) {
         span.first += 1;

@@ -16,6 +16,7 @@ import { checkBlock, findPlane, groupAt, planeAt, type HasLayout, type Tier } fr
 import { compileMoves, KernelMover } from './move-kernels.js';
 import { CopyMover, type BlockMover } from './moves.js';
 import { Pool, type PoolPlane } from './pool.js';
+import type { Quantization } from './quantized.js';
 import { Stages } from './stages.js';
 import { UploadedTables, type StepTables } from './tables.js';
 import { Transfers, type Intercept } from './transfers.js';
@@ -25,6 +26,7 @@ export { pickDevice, requestDevice, type DeviceRequest, type PickedDevice } from
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
 export type { MoveKind } from './faster-moves.js';
 export type { HasLayout, Tier } from './layout.js';
+export type { Quantization } from './quantized.js';
 export type { ListOffsets, StepTables } from './tables.js';
 export type { Intercept, TransferPiece } from './transfers.js';
 export type { WebGpuCacheOptions } from './webgpu-options.js';
@@ -45,6 +47,8 @@ export class WebGpuCache implements BlockCache {
   readonly layout: CacheLayout;
   /** How blocks move on this device. */
   readonly moves: MoveKind;
+  /** How the host tier keeps blocks; undefined: as they are. */
+  readonly quantize: Quantization | undefined;
   /** Of each staging buffer: what moves between the tiers at once. */
   readonly stagingBytes: number;
   /** What attention kernels read: the tables of the step executed last. */
@@ -72,14 +76,14 @@ export class WebGpuCache implements BlockCache {
   ): Promise<WebGpuCache> {
     const { layout } = kv;
     const settings = readCacheOptions(device, options);
-    const { maxSlabBytes, intercept } = settings;
+    const { maxSlabBytes, quantize, intercept } = settings;
     const moves = settings.moves ?? (await fasterMoves(device, layout));
-    const kernels = moves === 'kernel' ? await compileMoves(device, layout) : undefined;
+    const kernels = moves === 'kernel' ? await compileMoves(device, layout, quantize) : undefined;
     return allocating(device, (keep) => {
-      const arena = keep(new HostArena(layout));
+      const arena = keep(new HostArena(layout, { quantize }));
       // A machine that runs out meanwhile shows it to the transfers.
       if (settings.touchHostMemory) void arena.touch().catch(() => undefined);
-      const pool = keep(new Pool(device, layout, maxSlabBytes));
+      const pool = keep(new Pool(device, layout, maxSlabBytes, quantize));
       const stagingBytes = pieceBytes(pool, settings.stagingBytes);
       const mover = keep(
         kernels ? new KernelMover(pool, stagingBytes, kernels) : new CopyMover(pool, stagingBytes),
@@ -94,6 +98,7 @@ export class WebGpuCache implements BlockCache {
     this.layout = parts.layout;
     this.moves = parts.moves;
     this.stagingBytes = parts.stagingBytes;
+    this.quantize = parts.arena.quantize;
     this.#tables = new UploadedTables(parts.device, parts.layout);
     this.tables = this.#tables;
     this.#pool = parts.pool;
@@ -106,7 +111,10 @@ export class WebGpuCache implements BlockCache {
     }
     this.#executor = new Executor({
       pool,
-      stages: new Stages(parts.layout),
+      stages: new Stages(
+        parts.layout,
+        pool.groups.map((group) => group.record),
+      ),
       mover,
       tables: this.#tables,
       transfers: this.#transfers,
@@ -160,8 +168,10 @@ export class WebGpuCache implements BlockCache {
     this.#checkUsable();
     const found = this.#poolPlane(group, plane);
     checkBlock(groupAt(this.layout, group), tier, block);
-    if (tier === 'host') return this.#hostBlock(group, found, block).slice();
-    return this.#download(found, block);
+    if (tier === 'device') return this.#download(found, block);
+    const bytes = new Uint8Array(found.blockBytes);
+    this.#arena.movePlane(false, group, plane, block, bytes);
+    return bytes;
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- errors become rejections
@@ -177,7 +187,7 @@ export class WebGpuCache implements BlockCache {
     checkBlock(groupAt(this.layout, group), tier, block);
     checkByteLength(bytes, found.blockBytes);
     if (tier === 'host') {
-      this.#hostBlock(group, found, block).set(bytes);
+      this.#arena.movePlane(true, group, plane, block, bytes);
       return;
     }
     const offset = found.offset + block * found.blockBytes;
@@ -220,11 +230,6 @@ export class WebGpuCache implements BlockCache {
     return this.#pool.groups[group]!.planes[plane]!;
   }
 
-  #hostBlock(group: number, plane: PoolPlane, block: number): Uint8Array<ArrayBuffer> {
-    const record = this.#arena.block(group, block);
-    return record.subarray(plane.packedOffset, plane.packedOffset + plane.blockBytes);
-  }
-
   async #download(plane: PoolPlane, block: number): Promise<Uint8Array<ArrayBuffer>> {
     const { blockBytes } = plane;
     const usage = BufferUsage.MAP_READ | BufferUsage.COPY_DST;
@@ -254,7 +259,7 @@ function destroyedError(): PagedKvError {
 /** Room for one block of any group at least, and for no more than a host tier could ever send. */
 function pieceBytes(pool: Pool, wanted: number): number {
   const { groups } = pool.layout;
-  const largest = Math.max(...pool.groups.map((group) => group.blockBytes));
+  const largest = Math.max(...pool.groups.map(({ record }) => record.bytes));
   const { maxBufferSize, maxStorageBufferBindingSize } = pool.device.limits;
   const capacity = Math.min(maxBufferSize, maxStorageBufferBindingSize);
   if (largest > capacity) {
@@ -263,6 +268,8 @@ function pieceBytes(pool: Pool, wanted: number): number {
       `a block takes ${largest} bytes over all planes, and this GPU device binds ${capacity} at most: use a smaller blockSize`,
     );
   }
-  const useful = Math.max(...pool.groups.map((each, g) => each.blockBytes * groups[g]!.hostBlocks));
+  const useful = Math.max(
+    ...pool.groups.map(({ record }, g) => record.bytes * groups[g]!.hostBlocks),
+  );
   return Math.min(capacity, Math.max(largest, Math.min(wanted, useful)));
 }

@@ -30,7 +30,10 @@ export async function measureEncoding(device: GPUDevice): Promise<Line> {
   const usage = BufferUsage.COPY_DST;
   const target = device.createBuffer({ label: 'encoded', size: STAGING_BYTES, usage });
   const moves = movesOf(scattered(MOVES, 1), scattered(MOVES, 2));
-  const { whole } = new Stages(layout);
+  const { whole } = new Stages(
+    layout,
+    pool.groups.map((group) => group.record),
+  );
   const encode = (): void => {
     const arranged = mover.arrange(moves, 1);
     for (const piece of piecesOf(arranged, whole, STAGING_BYTES, mover.maxRecords)) {
