@@ -5,6 +5,7 @@
 import type { Batch } from './batch.js';
 import { constrainedMemory } from 'node:process';
 import { totalmem } from 'node:os';
+import { ONBOARDING } from './costs.js';
 import { check, PagedKvError, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
 import { EVICTION_POLICIES, HOST_MODES, HOST_WRITES, type Config } from './options.js';
@@ -48,6 +49,7 @@ const OFFSETS = [
   'stepCopies',
   'stepOffloads',
   'stepOnboards',
+  'stepHostHits',
   'words',
 ] as const;
 
@@ -132,6 +134,9 @@ function toWords(config: Config): Uint32Array {
     config.events ? 1 : 0,
     HOST_MODES.indexOf(config.hostMode),
     HOST_WRITES.indexOf(config.hostWrite),
+    ONBOARDING.indexOf(config.onboard),
+    config.lowWater,
+    config.highWater,
     ...config.groups.flatMap((group) => [group.deviceBlocks, group.hostBlocks]),
   );
 }

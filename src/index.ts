@@ -8,8 +8,16 @@ export {
   type Lookup,
   type OpenOptions,
   type OutOfBlocks,
-  type PreemptOptions,
 } from './manager.js';
+export type {
+  Costs,
+  Onboarding,
+  PrefillCost,
+  PrefillReport,
+  TransferCost,
+  TransferReport,
+} from './costs.js';
+export type { PreemptOptions, Victim, VictimOptions } from './preempt.js';
 export type { CloseOptions, Milliseconds, Retention, Reuse } from './retention.js';
 export type {
   BlockKey,
@@ -28,6 +36,7 @@ export type {
   HostOptions,
   KvCacheManagerOptions,
   PoolSize,
+  Watermarks,
 } from './options.js';
 export type * from './plan.js';
 export type { QuotaOptions, TierQuota } from './quota.js';

@@ -1,10 +1,18 @@
 /** The manager: where users begin. It owns where every token's key and value live, and none of their bytes. */
 import { lendStep, newBatch, presentBatch, type Batch } from './batch.js';
 import { Core } from './core.js';
+import { reportPrefill, reportTransfer, type PrefillReport, type TransferReport } from './costs.js';
 import { check, invalidReceiver, PagedKvError, Status, statusError } from './errors.js';
 import { takeEvents, type CacheEvent, type EventsOptions } from './events.js';
 import { native, Reply } from './native.js';
 import { newPin, type Pin } from './pin.js';
+import {
+  cheapestToPreempt,
+  readPreemptMode,
+  type PreemptOptions,
+  type Victim,
+  type VictimOptions,
+} from './preempt.js';
 import { readManagerOptions, toLayout, type KvCacheManagerOptions } from './options.js';
 import type { CacheLayout } from './plan.js';
 import { readQuota, type QuotaOptions } from './quota.js';
@@ -29,7 +37,6 @@ import { newStep, newTransfer, renewStep, type Step, type Transfer } from './ste
 import {
   checkNamespace,
   isObject,
-  readChoice,
   readIds,
   readIdsToCopy,
   readOptions,
@@ -56,14 +63,6 @@ export interface OpenOptions extends PromptOptions {
   readonly retention?: Retention | readonly Retention[];
 }
 
-export interface PreemptOptions {
-  /**
-   * `'swap'`, the default: blocks that only this sequence holds go to the host, and come back when it is
-   * scheduled. `'drop'`: they are given up, and `resume` tells what to compute again.
-   */
-  readonly mode?: 'swap' | 'drop';
-}
-
 /** One sequence's part of a step. */
 export interface BatchEntry {
   readonly sequence: Sequence;
@@ -78,6 +77,8 @@ export interface BatchEntry {
 export interface Lookup {
   readonly device: number;
   readonly host: number;
+  /** Of `host` what `open` brings back: the rest is expected to take less time to compute again. */
+  readonly worth: number;
   /** Open steps are computing these now: wait for their commit, and they are found. */
   readonly computing: number;
 }
@@ -87,9 +88,15 @@ export interface Admission {
   readonly now: number;
   /** When everything that nobody holds is evicted. */
   readonly afterEviction: number;
+  /**
+   * Whether the prompt fits and leaves as much of the device free as the `watermarks` ask for: the low one, but
+   * the high one from when the device was full until as much could be had again. So what was preempted, and
+   * what is new, comes once there is room for it to stay. On a device that holds nothing, all that fits is
+   * admitted; where pins hold some of it and nothing runs, go by `afterEviction`.
+   */
+  readonly admits: boolean;
 }
 
-const MODES = ['swap', 'drop'] as const;
 const NO_TOKENS = new Uint32Array();
 
 /**
@@ -141,8 +148,9 @@ export class KvCacheManager {
   }
 
   /**
-   * A sequence for a prompt, sharing what of it is in memory: see its `cachedTokens`. The ids are not kept:
-   * those given to `schedule` or `commit` are the truth. Throws `EMPTY_TOKENS`, `INVALID_TOKEN`,
+   * A sequence for a prompt, sharing what of it is in memory: see its `cachedTokens`. What of it is on the host
+   * is left out where computing it again is expected to take less time than bringing it back, as the option
+   * `onboard` says. The ids are not kept: those given to `schedule` or `commit` are the truth. Throws `EMPTY_TOKENS`, `INVALID_TOKEN`,
    * `INVALID_KEYS`, `SEQUENCE_TOO_LONG`, `TOO_MANY_SEQUENCES`, `TOO_MANY_NAMESPACES`, `INDEX_FULL`.
    * O(blocks of the prompt).
    */
@@ -170,6 +178,7 @@ export class KvCacheManager {
     return {
       device: words[Reply.device]!,
       host: words[Reply.host]!,
+      worth: words[Reply.worth]!,
       computing: words[Reply.computing]!,
     };
   }
@@ -183,7 +192,8 @@ export class KvCacheManager {
     const where = readPrompt('admission', options);
     const ids = readIds(tokens);
     check(native.admission(core.id, ids, ...where));
-    return { now: core.reals[0]!, afterEviction: core.reals[1]! };
+    const admits = core.words[Reply.admits] === 1;
+    return { now: core.reals[0]!, afterEviction: core.reals[1]!, admits };
   }
 
   /** A reusable batch: with one, a step allocates nothing. */
@@ -221,11 +231,36 @@ export class KvCacheManager {
    */
   preempt(sequence: Sequence, options?: PreemptOptions): Transfer | OutOfBlocks {
     const core = KvCacheManager.#coreOf(this);
-    const given = options === undefined ? {} : readOptions('preempt', options, ['mode']);
-    const mode = readChoice('mode', given.mode, MODES, 'swap');
+    const mode = readPreemptMode(options);
     core.tick();
-    const status = preemptSequence(sequence, core, MODES.indexOf(mode));
+    const status = preemptSequence(sequence, core, mode);
     return status === Status.ok ? newTransfer(core) : outOfBlocks(core, status);
+  }
+
+  /**
+   * Of running sequences, the one that costs least to preempt and to bring back, among those that free as many
+   * blocks as are needed; where none does, the one that costs least for each block. What others hold too costs
+   * nothing, and frees nothing. Those that a step holds, that are not active, or that free nothing are passed
+   * over; of equals, the one that stands later is taken. Changes nothing. O(sequences × runs of blocks).
+   */
+  cheapestToPreempt(sequences: readonly Sequence[], options?: VictimOptions): Victim | undefined {
+    return cheapestToPreempt(KvCacheManager.#coreOf(this), sequences, options);
+  }
+
+  /**
+   * Tells how long moving blocks took. The caches of this package that measure it tell it themselves; an
+   * engine that executes plans on memory of its own should. Throws `INVALID_OPTION`, `UNKNOWN_OPTION`. O(1).
+   */
+  reportTransfer(report: TransferReport): void {
+    reportTransfer(KvCacheManager.#coreOf(this), report);
+  }
+
+  /**
+   * Tells how long a pass took that computed a prompt, or a part of one. Only the engine can know. Leave out
+   * passes that decode: tokens cost something else there. Throws `INVALID_OPTION`, `UNKNOWN_OPTION`. O(1).
+   */
+  reportPrefill(report: PrefillReport): void {
+    reportPrefill(KvCacheManager.#coreOf(this), report);
   }
 
   /**
@@ -264,7 +299,11 @@ export class KvCacheManager {
    */
   pin(tokens: TokenIds, options?: PromptOptions): Pin {
     const core = KvCacheManager.#coreOf(this);
-    const held = this.open(tokens, options);
+    const where = readPrompt('pin', options);
+    const ids = readIds(tokens);
+    core.tick();
+    check(native.pin(core.id, ids, ...where));
+    const held = adoptSequence(core);
     return newPin(core, held, held.cachedTokens);
   }
 

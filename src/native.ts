@@ -51,6 +51,8 @@ export interface Native {
   validate(manager: number): bigint | string | number;
 
   open(manager: number, ids: Uint32Array, ...where: PromptWords): number;
+  /** As `open`, with all that is on the host. */
+  pin(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   lookup(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   admission(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   fork(manager: number, slot: number, generation: number, at: number): number;
@@ -92,8 +94,15 @@ export interface Native {
   endExecute(manager: number, slot: number, generation: number, ok: boolean): number;
   commit(manager: number, slot: number, generation: number, ids?: Uint32Array): number;
   abort(manager: number, slot: number, generation: number): number;
-  /** `mode`: 0 swaps, 1 drops. */
+  /** `mode`: 0 swaps, 1 drops, 2 does what costs less. */
   preempt(manager: number, slot: number, generation: number, mode: number): number;
+  /** `sequences`: of each its slot and generation. */
+  victim(manager: number, sequences: Uint32Array, blocks: number): number;
+  /** `direction`: 0 offloads, 1 onboards. */
+  reportTransfer(manager: number, direction: number, blocks: number, milliseconds: number): number;
+  reportPrefill(manager: number, tokens: number, past: number, milliseconds: number): number;
+  /** Three parts each of what an offload, an onboard and a prefill take; NaN where not reported. */
+  getCosts(manager: number, out: Float64Array): number;
   demote(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   prefetch(manager: number, ids: Uint32Array, ...where: PromptWords): number;
   beginTransfer(manager: number, ticket: number): number;
@@ -161,6 +170,11 @@ export const Reply = {
   manager: 11,
   eventWords: 18,
   moreEvents: 19,
+  admits: 20,
+  worth: 21,
+  victim: 22,
+  victimBlocks: 23,
+  victimMode: 24,
   /** In doubles. */
   reals: 6,
 } as const;

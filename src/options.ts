@@ -1,5 +1,6 @@
 /** What a manager is made from: the options of its users, and the checked configuration that they become. */
 import { PagedKvError } from './errors.js';
+import { ONBOARDING, type Onboarding } from './costs.js';
 import { native } from './native.js';
 import { readClock, type Milliseconds } from './retention.js';
 import type { CacheLayout, DType, GroupLayout, ModelShape, Plane } from './plan.js';
@@ -48,6 +49,17 @@ export type HostOptions = PoolSize & {
    */
   readonly write?: HostWrite;
 };
+/**
+ * Shares of the device, from 0 to 1, that hysteresis is made of. What is admitted leaves `low` free, so that
+ * those who run can grow; once the device was full, or somebody was preempted, nothing is admitted until
+ * `high` of it can be had again, and then what leaves as much.
+ */
+export interface Watermarks {
+  /** Default 0.01. */
+  readonly low?: number;
+  /** Default 0.05, or `low` if that is more. */
+  readonly high?: number;
+}
 
 /** Layers that share one kind of attention, for models that `model` cannot describe. */
 export interface GroupOptions {
@@ -88,6 +100,10 @@ export interface KvCacheManagerOptions {
   readonly minPartialTokens?: number;
   /** Which cached block leaves first. Default `'adaptive'`. */
   readonly eviction?: EvictionPolicy;
+  /** What becomes of a prompt's part on the host. Default `'auto'`. */
+  readonly onboard?: Onboarding;
+  /** How much of the device stays free beside what `admission` admits. */
+  readonly watermarks?: Watermarks;
   /**
    * The time, which never goes back; from any origin. The library reads it whenever what it does depends on
    * it, and never sets a timer. Default: the system's steady clock.
@@ -118,6 +134,10 @@ export interface Config {
   readonly hostMode: HostMode;
   readonly hostWrite: HostWrite;
   readonly eviction: EvictionPolicy;
+  readonly onboard: Onboarding;
+  /** In blocks. */
+  readonly lowWater: number;
+  readonly highWater: number;
   readonly events: boolean;
   /** Undefined: the core reads the system's. */
   readonly clock: (() => Milliseconds) | undefined;
@@ -138,6 +158,8 @@ const NAMES = [
   'minPartialTokens',
   'alwaysWrites',
   'eviction',
+  'onboard',
+  'watermarks',
   'events',
   'clock',
 ] as const satisfies readonly (keyof KvCacheManagerOptions)[];
@@ -161,11 +183,12 @@ export function readManagerOptions(options: unknown): Config {
   const maxSequenceTokens = integer('maxSequenceTokens', native.maxSequenceTokens, 32768);
   const cells = Math.ceil(maxSequenceTokens / blockSize);
   const transfers = Math.min(Math.max(4096, cells), native.maxBlocksPerPool);
-  const { model, groups } = readShape(given);
+  const { model, groups: shapes } = readShape(given);
   const host = readHost(given.host);
+  const groups = withPools(shapes, blockSize, given.device, host.size);
   return {
     blockSize,
-    groups: withPools(groups, blockSize, given.device, host.size),
+    groups,
     model,
     maxSequences,
     maxSequenceTokens,
@@ -178,6 +201,8 @@ export function readManagerOptions(options: unknown): Config {
     hostMode: host.mode,
     hostWrite: host.write,
     eviction: readChoice('eviction', given.eviction, EVICTION_POLICIES, 'adaptive'),
+    onboard: readChoice('onboard', given.onboard, ONBOARDING, 'auto'),
+    ...readWatermarks(given.watermarks, groups[0]!.deviceBlocks),
     events: readBoolean('events', given.events, false),
     clock: readClock(given.clock),
   };
@@ -192,6 +217,22 @@ export function toLayout(config: Config): CacheLayout {
     model: config.model,
     groups: Object.freeze(config.groups),
   });
+}
+
+function readWatermarks(options: unknown, blocks: number): Pick<Config, 'lowWater' | 'highWater'> {
+  const given = options === undefined ? {} : readOptions('watermarks', options, ['low', 'high']);
+  const low = readShare('watermarks.low', given.low, 0, 0.01);
+  const high = readShare('watermarks.high', given.high, low, Math.max(low, 0.05));
+  return { lowWater: Math.ceil(low * blocks), highWater: Math.ceil(high * blocks) };
+}
+
+function readShare(name: string, value: unknown, min: number, otherwise: number): number {
+  if (value === undefined) return otherwise;
+  if (typeof value === 'number' && value >= min && value <= 1) return value;
+  throw new PagedKvError(
+    'INVALID_OPTION',
+    `${name} must be a share from ${min} to 1, got ${show(value)}`,
+  );
 }
 
 interface Shape {

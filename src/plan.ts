@@ -95,6 +95,15 @@ export interface Attention {
 }
 
 /**
+ * How much later the pass could begin because of the moves of each kind, in milliseconds, where a device has
+ * measured it. Of this the manager learns whether to bring blocks back or to have them computed again.
+ */
+export interface TransferTimes {
+  readonly offload?: number;
+  readonly onboard?: number;
+}
+
+/**
  * Something a device can execute: a step, or a transfer made by `preempt`.
  * A device calls `beginExecute` before it touches memory and `endExecute` once every move is done.
  */
@@ -103,7 +112,7 @@ export interface Executable {
   /** Absent for a transfer, which moves blocks and attends to nothing. */
   readonly attention?: Attention;
   beginExecute(): void;
-  endExecute(ok: boolean): void;
+  endExecute(ok: boolean, times?: TransferTimes): void;
 }
 
 /**

@@ -29,6 +29,8 @@ const STATES: readonly SequenceState[] = ['closed', 'active', 'swapped', 'droppe
 export let adoptSequence: (core: Core) => Sequence;
 /** Writes its slot and generation into the core's memory. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
 export let putSequence: (sequence: Sequence, core: Core, at: number) => void;
+/** The same into other words. */
+export let putHandle: (sequence: Sequence, core: Core, words: Uint32Array, at: number) => void;
 /** Asks for retentions that were read already. Throws as `retain`, and then closes the sequence. */
 export let retainOpened: (sequence: Sequence, asked: readonly RetentionWords[]) => void;
 /** Preempts it and returns the status. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
@@ -43,12 +45,12 @@ export class Sequence {
   static {
     adoptSequence = (core) =>
       new Sequence(core, core.words[Reply.slot]!, core.words[Reply.generation]!);
-    putSequence = (sequence, core, at) => {
+    putHandle = (sequence, core, words, at) => {
       if (Sequence.#ownerOf(sequence) !== core) throw statusError(Status.sequenceForeign);
-      const words = core.words;
       words[at] = sequence.#slot;
       words[at + 1] = sequence.#generation;
     };
+    putSequence = (sequence, core, at) => putHandle(sequence, core, core.words, at);
     retainOpened = (sequence, asked) => {
       try {
         for (const each of asked) sequence.#retain(each);
@@ -130,7 +132,8 @@ export class Sequence {
 
   /**
    * Brings back a sequence that was preempted by dropping, with the ids it had, and the keys it had unless
-   * others are given. Returns `cachedTokens`: the engine computes the rest anew. Throws
+   * others are given. Returns `cachedTokens`: the engine computes the rest anew, and with it what is on the
+   * host where that takes less time than bringing it back. Throws
    * `SEQUENCE_NOT_DROPPED`, `EMPTY_TOKENS`, `INVALID_TOKEN`, `INVALID_KEYS`, `SEQUENCE_TOO_LONG`,
    * `INDEX_FULL`. O(blocks of the prompt).
    */

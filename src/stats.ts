@@ -1,5 +1,6 @@
 /** Statistics, as the core counts them. */
 import type { Core } from './core.js';
+import { readCosts, type Costs } from './costs.js';
 import { check } from './errors.js';
 import { native } from './native.js';
 
@@ -31,6 +32,14 @@ export interface Stats {
   readonly hitTokens: number;
   /** Of `hitTokens` found on the host. */
   readonly hostHitTokens: number;
+  /** Of `committedTokens` those that the host had too: computing them was expected to take less time. */
+  readonly recomputedTokens: number;
+  /** Prompts whose part on the host was brought back. */
+  readonly onboardChoices: number;
+  /** Prompts whose part on the host was computed again. */
+  readonly recomputeChoices: number;
+  /** Prompts whose part on the host was split between the two, to learn what each takes. */
+  readonly explorations: number;
   readonly forks: number;
   readonly copiesOnWrite: number;
   /** Cached blocks lost for good. */
@@ -57,6 +66,8 @@ export interface Stats {
   /** Schedules and preemptions that did not fit. */
   readonly outOfBlocks: number;
   readonly failedTransfers: number;
+  /** What transfers and passes are expected to take. */
+  readonly costs: Costs;
 }
 
 /** As `Stats` and `TierStats` of `native/core/types.h` declare them. */
@@ -67,6 +78,10 @@ const COUNTERS = [
   'promptTokens',
   'hitTokens',
   'hostHitTokens',
+  'recomputedTokens',
+  'onboardChoices',
+  'recomputeChoices',
+  'explorations',
   'forks',
   'copiesOnWrite',
   'evictions',
@@ -84,7 +99,7 @@ const COUNTERS = [
   'committedTokens',
   'outOfBlocks',
   'failedTransfers',
-] as const satisfies readonly Exclude<keyof Stats, 'device' | 'host'>[];
+] as const satisfies readonly Exclude<keyof Stats, 'device' | 'host' | 'costs'>[];
 
 export function readStats(core: Core): Stats {
   const reals = new Float64Array(2 * TIER_COUNTERS.length + COUNTERS.length);
@@ -95,5 +110,6 @@ export function readStats(core: Core): Stats {
     device: read(TIER_COUNTERS, 0),
     host: read(TIER_COUNTERS, TIER_COUNTERS.length),
     ...read(COUNTERS, 2 * TIER_COUNTERS.length),
+    costs: readCosts(core),
   };
 }

@@ -2,7 +2,8 @@
 import { Core } from './core.js';
 import { check, invalidReceiver, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
-import type { Attention, Executable, Moves } from './plan.js';
+import { readTimes, reportTimes } from './costs.js';
+import type { Attention, Executable, Moves, TransferTimes } from './plan.js';
 import { readIds, type TokenIds } from './validate.js';
 import type { StepViews } from './views.js';
 import { MOVE_WORDS } from './words.js';
@@ -63,6 +64,16 @@ export class Step implements Executable {
   }
 
   /**
+   * What the sequences of the batch had on the host: records of 3, the sequence's place in the batch, the
+   * blocks of it that this step brings back, and the tokens that it computes although the host has them, as
+   * that is expected to take less time. It lives as long as the moves do.
+   */
+  get hostHits(): Uint32Array {
+    Step.#coreOf(this);
+    return this.#openViews().hostHits();
+  }
+
+  /**
    * Tells that moves begin, so that an abort can no longer bring back what they overwrite. A device calls it
    * first. Throws `STEP_EXECUTED` when told twice, `STEP_OUT_OF_ORDER` before older steps were executed.
    */
@@ -71,10 +82,15 @@ export class Step implements Executable {
     check(native.beginExecute(core.id, this.#slot, this.#generation));
   }
 
-  /** Tells that every move is done, or that one failed: then only `abort` is left. A device calls it last. */
-  endExecute(ok: boolean): void {
+  /**
+   * Tells that every move is done, or that one failed: then only `abort` is left. A device calls it last, with
+   * the times that it has measured, if any.
+   */
+  endExecute(ok: boolean, times?: TransferTimes): void {
     const core = Step.#coreOf(this);
+    const measured = times === undefined ? undefined : readTimes(times);
     check(native.endExecute(core.id, this.#slot, this.#generation, ok));
+    if (ok && measured !== undefined) reportTimes(core, this.moves, measured);
   }
 
   /**
@@ -159,11 +175,13 @@ export class Transfer implements Executable {
    * A device calls it after the last move. Not ok: the sequence stays `'swapped'`, and the blocks, which are
    * still on the device, are found there when it is scheduled.
    */
-  endExecute(ok: boolean): void {
+  endExecute(ok: boolean, times?: TransferTimes): void {
     const core = Transfer.#coreOf(this);
+    const measured = times === undefined ? undefined : readTimes(times);
     if (this.#ticket === NO_TICKET) return;
     core.tick();
     check(native.endTransfer(core.id, this.#ticket, ok));
+    if (ok && measured !== undefined) reportTimes(core, this.moves, measured);
   }
 
   static #coreOf(transfer: Transfer): Core {

@@ -4,7 +4,7 @@
  */
 import type { Core } from './core.js';
 import type { Attention, GroupTables, Moves } from './plan.js';
-import { COPY_WORDS, MOVE_WORDS, UPDATE_WORDS } from './words.js';
+import { COPY_WORDS, HOST_HIT_WORDS, MOVE_WORDS, UPDATE_WORDS } from './words.js';
 
 /** Words of a step's header: `StepWord` of `native/core/shared_memory.h`. */
 const Header = {
@@ -15,6 +15,7 @@ const Header = {
   onboards: 4,
   copies: 5,
   updates: 6,
+  hostHits: 7,
 } as const;
 
 /** Views are kept up to this length; of longer ones only the last. */
@@ -54,6 +55,7 @@ export class StepViews {
   readonly #offloads: Prefixes<Uint32Array>;
   readonly #onboards: Prefixes<Uint32Array>;
   readonly #copies: Prefixes<Uint32Array>;
+  readonly #hostHits: Prefixes<Uint32Array>;
   readonly #groups: readonly Mutable<GroupTables>[];
   readonly #attention: Mutable<Attention>;
   readonly #moves: Mutable<Moves>;
@@ -71,6 +73,7 @@ export class StepViews {
     this.#offloads = new Prefixes(words, begin + at.stepOffloads);
     this.#onboards = new Prefixes(words, begin + at.stepOnboards);
     this.#copies = new Prefixes(words, begin + at.stepCopies);
+    this.#hostHits = new Prefixes(words, begin + at.stepHostHits);
     this.#slots = config.groups.map(
       (_, group) => new Prefixes(ints, begin + at.stepSlots + group * config.maxBatchTokens),
     );
@@ -127,6 +130,10 @@ export class StepViews {
     moves.onboards = this.#onboards.of(this.#header(Header.onboards) * MOVE_WORDS);
     moves.copies = this.#copies.of(this.#header(Header.copies) * COPY_WORDS);
     return moves;
+  }
+
+  hostHits(): Uint32Array {
+    return this.#hostHits.of(this.#header(Header.hostHits) * HOST_HIT_WORDS);
   }
 
   #header(word: number): number {

@@ -9,6 +9,8 @@ export const MOVE_WORDS = 3;
 export const COPY_WORDS = 4;
 /** Of a table update: row, first cell, cells. */
 export const UPDATE_WORDS = 3;
+/** Of what an entry had on the host: its place in the batch, blocks brought back, tokens computed all the same. */
+export const HOST_HIT_WORDS = 3;
 
 /** For messages. */
 export function toMiB(bytes: number): number {

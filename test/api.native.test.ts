@@ -12,9 +12,9 @@ const INVALID_ARGUMENT = 100;
 const MANAGER_CLOSED = 101;
 
 /** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, least recently used, no events,
- * an exclusive host that is written back, and 8 device blocks. */
-const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 0, 0, 8, 0);
-const MEASURES = 21;
+ * an exclusive host that is written back, what is on it weighed, no watermarks, and 8 device blocks. */
+const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0);
+const MEASURES = 22;
 
 type AnyCall = (...values: unknown[]) => unknown;
 const calls = native as unknown as Record<string, AnyCall | number>;
@@ -66,7 +66,7 @@ describe('the binding', () => {
       expect(call('endTransfer', manager, bad, true)).toBe(INVALID_ARGUMENT);
       expect(call('endTransfer', manager, 0, bad)).toBe(INVALID_ARGUMENT);
     }
-    expect(call('preempt', manager, 0, 0, 2)).toBe(INVALID_ARGUMENT);
+    expect(call('preempt', manager, 0, 0, 3)).toBe(INVALID_ARGUMENT);
     native.closeManager(manager);
   });
 
@@ -158,6 +158,36 @@ describe('the binding', () => {
     native.closeManager(manager);
   });
 
+  it('refuses reports of no size or time, and costs where they do not fit', () => {
+    const manager = makeManager();
+    const noTimes = [undefined, null, -1, NaN, Infinity, '1', 1n, {}];
+    for (const bad of [...NO_WORDS, 0]) {
+      expect(call('reportTransfer', manager, 0, bad, 1)).toBe(INVALID_ARGUMENT);
+      expect(call('reportPrefill', manager, bad, 0, 1)).toBe(INVALID_ARGUMENT);
+    }
+    for (const bad of noTimes) {
+      expect(call('reportTransfer', manager, 0, 1, bad)).toBe(INVALID_ARGUMENT);
+      expect(call('reportPrefill', manager, 1, 0, bad)).toBe(INVALID_ARGUMENT);
+    }
+    expect(call('reportTransfer', manager, 2, 1, 1)).toBe(INVALID_ARGUMENT);
+    for (const bad of [...NO_WORDS, new Float64Array(8), new Float64Array(10), CONFIG]) {
+      expect(call('getCosts', manager, bad)).toBe(INVALID_ARGUMENT);
+    }
+    native.closeManager(manager);
+  });
+
+  it('passes over victims that were never given', () => {
+    const memory = makeMemory();
+    expect(native.create(CONFIG, memory)).toBe(OK);
+    const manager = memory[Reply.manager]!;
+    for (const bad of [...NO_WORDS, Float64Array.of(1)]) {
+      expect(call('victim', manager, bad, 1)).toBe(INVALID_ARGUMENT);
+    }
+    expect(native.victim(manager, Uint32Array.of(0, 1, 2 ** 32 - 1, 0, 3), 1)).toBe(OK);
+    expect(memory[Reply.victim]).toBe(2 ** 32 - 1);
+    native.closeManager(manager);
+  });
+
   it('refuses handles that were never given', () => {
     const manager = makeManager();
     for (const slot of [0, 3, 4, 2 ** 31, 2 ** 32 - 1]) {
@@ -194,7 +224,7 @@ describe('the binding', () => {
     const memory = makeMemory();
     expect(native.measure(CONFIG, new Float64Array(MEASURES - 1))).toBe(INVALID_ARGUMENT);
     expect(native.measure(CONFIG.subarray(0, 9), out)).toBe(INVALID_ARGUMENT);
-    expect(native.measure(CONFIG.subarray(0, 10), out)).toBe(INVALID_ARGUMENT);
+    expect(native.measure(CONFIG.subarray(0, 14), out)).toBe(INVALID_ARGUMENT);
     expect(native.measure(new Uint32Array(1000), out)).toBe(INVALID_ARGUMENT);
     expect(native.create(CONFIG, memory.subarray(1))).toBe(INVALID_ARGUMENT);
     expect(native.create(CONFIG, new Uint32Array(memory.length + 1))).toBe(INVALID_ARGUMENT);

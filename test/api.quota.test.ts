@@ -67,7 +67,7 @@ describe('a max', () => {
       free: 2,
       inFlight: 0,
     });
-    expect(kv.admission([], { namespace: 'a' })).toEqual({
+    expect(kv.admission([], { namespace: 'a' })).toMatchObject({
       now: 2 * BLOCK,
       afterEviction: 2 * BLOCK,
     });

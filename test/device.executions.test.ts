@@ -110,6 +110,21 @@ await describeOnGpu('executions under way', (device) => {
     cache.destroy();
   });
 
+  it('tell how long what comes back kept the pass, and how long a swap-out took', async () => {
+    using cache = await WebGpuCache.create(device, { layout });
+    const timesOf = async (work: FakeWork): Promise<readonly string[]> => {
+      await cache.execute(work);
+      const times = Object.entries(work.times ?? {});
+      expect(times.every(([, time]) => time > 0)).toBe(true);
+      return times.map(([way]) => way);
+    };
+    const pass = attentionOf(layout, 1);
+    const both = { offloads: [[0, 3, 7]], onboards: [[0, 5, 9]] } as const;
+    expect(await timesOf(new FakeWork(both, pass))).toEqual(['onboard']);
+    expect(await timesOf(new FakeWork({ offloads: [[0, 3, 7]] }))).toEqual(['offload']);
+    expect(await timesOf(new FakeWork({ offloads: [[0, 3, 7]] }, pass))).toEqual([]);
+  });
+
   it('go on beside a swap-out', async () => {
     const { cache, gate } = await gated({ stagingBytes: 4 * (64 + 256 + 4) });
     const many = Array.from({ length: 20 }, (_, i) => [0, i, i] as const);

@@ -7,6 +7,7 @@ import type {
   ModelShape,
   Moves,
   Plane,
+  TransferTimes,
 } from '../src/plan.js';
 
 export interface LayoutSize {
@@ -74,6 +75,8 @@ export class FakeWork implements Executable {
   readonly moves: Moves;
   readonly attention?: Attention;
   readonly events: string[] = [];
+  /** As the device told them with the end. */
+  times: TransferTimes | undefined;
 
   constructor(moves: MoveLists = {}, attention?: Attention) {
     this.moves = movesOf(moves);
@@ -84,7 +87,8 @@ export class FakeWork implements Executable {
     this.events.push('begin');
   }
 
-  endExecute(ok: boolean): void {
+  endExecute(ok: boolean, times?: TransferTimes): void {
     this.events.push(ok ? 'done' : 'failed');
+    this.times = times;
   }
 }

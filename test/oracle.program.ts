@@ -51,6 +51,8 @@ const WEIGHTS = {
   prefetch: 3,
   quota: 1,
   cancel: 1,
+  report: 3,
+  victim: 1,
 } as const;
 
 const REFUSALS: readonly string[] = ['QUOTA_IN_USE', 'QUOTA_TOO_LARGE'];
@@ -178,6 +180,12 @@ class Program {
       case 'cancel':
         this.#cancel();
         break;
+      case 'report':
+        this.#report();
+        break;
+      case 'victim':
+        this.#victim();
+        break;
       default:
         this.#change(operation);
     }
@@ -213,10 +221,46 @@ class Program {
       this.#plans.set(sequence, [...sequence.tokens, ...this.#prompts.tokens(1)]);
       this.#oracle.drop(sequence);
     } else if (operation === 'swap') {
-      const transfer = this.#oracle.swapOut(sequence);
-      const moves = transfer === undefined ? 'does not fit' : `moves ${transfer.handle.blocks}`;
-      this.#log(`swap out ${sequence.number} ${moves}`);
+      this.#swapOut(sequence, this.#oneIn(3) ? 'auto' : 'swap');
     }
+  }
+
+  #swapOut(sequence: Tracked, mode: 'swap' | 'auto'): void {
+    const plan = [...sequence.tokens, ...this.#prompts.tokens(1)];
+    const transfer = this.#oracle.swapOut(sequence, mode);
+    const moves = transfer === undefined ? 'does not fit' : `moves ${transfer.handle.blocks}`;
+    this.#log(`swap out ${sequence.number} (${mode}): ${sequence.handle.state}, ${moves}`);
+    if (sequence.handle.state === 'dropped') this.#plans.set(sequence, plan);
+  }
+
+  /** Of any size, so that both choices come up. */
+  #report(): void {
+    const { kv } = this.#oracle;
+    const size = this.#random.integer(1, 20);
+    const milliseconds = (size * this.#random.integer(1, 100)) / 10;
+    this.#log(`report ${size} in ${milliseconds} ms`);
+    this.#oracle.tell(() => {
+      if (this.#oneIn(2)) {
+        kv.reportPrefill({ tokens: size, past: this.#random.integer(0, 50), milliseconds });
+      } else {
+        const direction = this.#random.pick(['offload', 'onboard'] as const);
+        kv.reportTransfer({ direction, blocks: size, milliseconds });
+      }
+    });
+  }
+
+  /** As an engine does that must make room. */
+  #victim(): void {
+    const { kv, sequences } = this.#oracle;
+    const blocks = this.#random.integer(0, 6);
+    const handles = sequences.map(({ handle }) => handle);
+    const victim = kv.cheapestToPreempt(handles, { blocks });
+    this.#log(`victim for ${blocks}: ${victim?.mode ?? 'none'}`);
+    if (victim === undefined) return;
+    const sequence = sequences.find(({ handle }) => handle === victim.sequence)!;
+    this.#swapOut(sequence, 'auto');
+    if (sequence.handle.state === (victim.mode === 'swap' ? 'swapped' : 'dropped')) return;
+    throw new Error(`preempted otherwise than told: ${victim.mode}, ${sequence.handle.state}`);
   }
 
   #open(): void {

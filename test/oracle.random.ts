@@ -44,6 +44,7 @@ export function randomLimits(random: Random, layout: ProgramLayout) {
     minPartialTokens: oneIn(random, 2) ? 1 : random.integer(1, blockSize),
     alwaysWrites: oneIn(random, 4),
     eviction: random.pick(['adaptive', 'lru', 'arc'] as const),
+    onboard: random.pick(['auto', 'auto', 'always', 'never'] as const),
   };
 }
 

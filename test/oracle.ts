@@ -97,9 +97,18 @@ export class Oracle implements Disposable {
   open(tokens: readonly number[], namespace = '', keys: readonly KeyRange[] = []): Tracked {
     const hit = this.kv.lookup(tokens, { namespace, keys });
     const hasRow = this.#isOnDevice(tokens, { namespace, keys });
+    const before = this.kv.stats().explorations;
     const handle = this.kv.open(tokens, { namespace, keys });
     const cached = handle.cachedTokens;
-    assert.equal(cached, Math.min(hit.device + hit.host, tokens.length - 1), 'cachedTokens');
+    if (this.kv.stats().explorations === before) {
+      const found = hit.device + hit.worth;
+      assert.equal(cached, Math.min(found, tokens.length - 1), 'cachedTokens');
+    }
+    assert(
+      cached >= Math.min(hit.device, tokens.length - 1),
+      'what is on the device was not found',
+    );
+    assert(cached <= hit.device + hit.host, 'more was found than there is');
     return this.#adopt({ handle, namespace, keys, hasRow }, tokens.slice(0, cached), []);
   }
 
@@ -313,14 +322,20 @@ export class Oracle implements Disposable {
   // --- Transfers ---
 
   /** Undefined where the host has no room. A transfer with nothing to move has ended already. */
-  swapOut(sequence: Tracked): Moving | undefined {
+  swapOut(sequence: Tracked, mode: 'swap' | 'auto' = 'swap'): Moving | undefined {
     const digest = this.kv.validate();
-    const handle = this.kv.preempt(sequence.handle);
+    const handle = this.kv.preempt(sequence.handle, { mode });
     if (!handle.ok) {
       assert.equal(this.kv.validate(), digest, 'a swap-out that did not fit left a trace');
       return undefined;
     }
-    sequence.hasRow = false;
+    if (sequence.handle.state === 'dropped') {
+      assert.equal(handle.blocks, 0, 'dropping moves nothing');
+      sequence.tokens = [];
+      sequence.prefixes = [];
+    } else {
+      sequence.hasRow = false;
+    }
     return this.#move(handle);
   }
 

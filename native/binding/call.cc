@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include <chrono>
+#include <cmath>
 
 namespace pagedkv::binding {
 namespace {
@@ -63,6 +64,13 @@ std::uint64_t Call::Size(std::size_t index) const {
 bool Call::Flag(std::size_t index) const {
   bool value = false;
   if (napi_get_value_bool(info_.Env(), info_[index], &value) != napi_ok) Refuse();
+  return value;
+}
+
+double Call::Duration(std::size_t index) const {
+  double value = 0;
+  if (napi_get_value_double(info_.Env(), info_[index], &value) != napi_ok) Refuse();
+  if (!(value >= 0 && std::isfinite(value))) Refuse();
   return value;
 }
 

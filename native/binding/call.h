@@ -44,7 +44,8 @@ class Call {
   std::uint32_t Word(std::size_t index) const;  // a whole number from 0 to 2^32 - 1
   std::uint64_t Size(std::size_t index) const;  // a whole number from 0 to 2^53 - 1
   bool Flag(std::size_t index) const;
-  Tokens Ids(std::size_t index) const;  // a Uint32Array; valid during the call only
+  double Duration(std::size_t index) const;  // a finite number from 0 up
+  Tokens Ids(std::size_t index) const;       // a Uint32Array; valid during the call only
   Napi::Uint32Array Words(std::size_t index) const;
   Napi::Float64Array Reals(std::size_t index) const;
   std::string_view Bytes(std::size_t index) const;  // a Uint8Array; valid during the call only

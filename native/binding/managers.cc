@@ -11,7 +11,7 @@ namespace pagedkv::binding {
 namespace {
 
 // Words of a configuration before its groups, which are two words each.
-constexpr std::size_t kConfigWords = 13;
+constexpr std::size_t kConfigWords = 16;
 constexpr std::size_t kGroupWords = 2;
 
 Config ReadConfig(Napi::Uint32Array words) {
@@ -34,6 +34,9 @@ Config ReadConfig(Napi::Uint32Array words) {
   config.events = words[10] != 0;
   config.host_mode = static_cast<HostMode>(words[11]);
   config.host_write = static_cast<HostWrite>(words[12]);
+  config.onboard = static_cast<OnboardPolicy>(words[13]);
+  config.low_water = words[14];
+  config.high_water = words[15];
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t at = kConfigWords + group * kGroupWords;
     config.groups.push_back({.device_blocks = words[at], .host_blocks = words[at + 1]});

@@ -23,6 +23,7 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<NamespaceOf>(exports, "namespaceOf", environment);
   Add<KeyOf>(exports, "keyOf", environment);
   Add<Open>(exports, "open", environment);
+  Add<Pin>(exports, "pin", environment);
   Add<Lookup>(exports, "lookup", environment);
   Add<Admission>(exports, "admission", environment);
   Add<Fork>(exports, "fork", environment);
@@ -38,6 +39,10 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Commit>(exports, "commit", environment);
   Add<Abort>(exports, "abort", environment);
   Add<Preempt>(exports, "preempt", environment);
+  Add<Victim>(exports, "victim", environment);
+  Add<ReportTransfer>(exports, "reportTransfer", environment);
+  Add<ReportPrefill>(exports, "reportPrefill", environment);
+  Add<GetCosts>(exports, "getCosts", environment);
   Add<Demote>(exports, "demote", environment);
   Add<Prefetch>(exports, "prefetch", environment);
   Add<BeginTransfer>(exports, "beginTransfer", environment);

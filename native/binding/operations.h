@@ -20,6 +20,7 @@ Napi::Value KeyOf(const Call& call);
 
 // sequences.cc
 Status Open(const Call& call);
+Status Pin(const Call& call);
 Status Lookup(const Call& call);
 Status Admission(const Call& call);
 Status Fork(const Call& call);
@@ -30,6 +31,11 @@ Status ExpectReuse(const Call& call);
 Status Resume(const Call& call);
 Status CloseSequence(const Call& call);
 
+// costs.cc
+Status ReportTransfer(const Call& call);
+Status ReportPrefill(const Call& call);
+Status GetCosts(const Call& call);
+
 // steps.cc
 Status Schedule(const Call& call);
 Status BeginExecute(const Call& call);
@@ -37,6 +43,7 @@ Status EndExecute(const Call& call);
 Status Commit(const Call& call);
 Status Abort(const Call& call);
 Status Preempt(const Call& call);
+Status Victim(const Call& call);
 Status Demote(const Call& call);
 Status Prefetch(const Call& call);
 Status BeginTransfer(const Call& call);

@@ -28,7 +28,15 @@ inline constexpr std::uint32_t kTimeReal = 2;
 // After it, of the last events taken.
 inline constexpr std::uint32_t kReplyEventWords = 18;
 inline constexpr std::uint32_t kReplyMoreEvents = 19;
-inline constexpr std::uint32_t kReplyWords = 20;
+// Whether an admission admits, and what of a lookup's host part is worth bringing back, in tokens.
+inline constexpr std::uint32_t kReplyAdmits = 20;
+inline constexpr std::uint32_t kReplyWorth = 21;
+// Of a victim: its place among those named, the blocks it frees and the cheaper mode; what it costs
+// is the first double.
+inline constexpr std::uint32_t kReplyVictim = 22;
+inline constexpr std::uint32_t kReplyVictimBlocks = 23;
+inline constexpr std::uint32_t kReplyVictimMode = 24;
+inline constexpr std::uint32_t kReplyWords = 28;
 
 // What the binding itself answers; beyond the numbers of pagedkv::Status.
 enum class CallStatus : std::uint32_t {

@@ -32,6 +32,13 @@ Status Open(const Call& call) {
 }
 
 // (manager, ids, prompt)
+Status Pin(const Call& call) {
+  const OpenManager& opened = call.manager_now();
+  const GivenPrompt prompt(call, 2);
+  return Reply(opened, opened.manager->Pin(call.Ids(1), prompt.name(), prompt.keys()));
+}
+
+// (manager, ids, prompt)
 Status Lookup(const Call& call) {
   const OpenManager& opened = call.manager();
   const GivenPrompt prompt(call, 2);
@@ -39,6 +46,7 @@ Status Lookup(const Call& call) {
   opened.reply[kReplyDevice] = found.device_tokens;
   opened.reply[kReplyHost] = found.host_tokens;
   opened.reply[kReplyComputing] = found.computing_tokens;
+  opened.reply[kReplyWorth] = found.worth_tokens;
   return found.status;
 }
 
@@ -49,6 +57,7 @@ Status Admission(const Call& call) {
   const auto fit = opened.manager->Admission(call.Ids(1), prompt.name(), prompt.keys());
   opened.reals()[0] = static_cast<double>(fit.now_tokens);
   opened.reals()[1] = static_cast<double>(fit.after_tokens);
+  opened.reply[kReplyAdmits] = fit.admits ? 1 : 0;
   return fit.status;
 }
 

@@ -1,4 +1,6 @@
 // Steps and transfers: one call to plan a whole batch, one to commit it.
+#include <vector>
+
 #include "operations.h"
 
 namespace pagedkv::binding {
@@ -67,11 +69,29 @@ Status Abort(const Call& call) {
 Status Preempt(const Call& call) {
   const OpenManager& opened = call.manager_now();
   const std::uint32_t mode = call.Word(3);
-  if (mode > static_cast<std::uint32_t>(PreemptMode::kDrop)) {
+  if (mode > static_cast<std::uint32_t>(PreemptMode::kAuto)) {
     throw Misuse{CallStatus::kInvalidArgument};
   }
   return Reply(opened,
                opened.manager->Preempt(call.Sequence(opened), static_cast<PreemptMode>(mode)));
+}
+
+// (manager, sequences, blocks): of each sequence its slot and generation.
+Status Victim(const Call& call) {
+  const OpenManager& opened = call.manager();
+  const Tokens words = call.Ids(1);
+  const std::uint32_t nonce = opened.manager->config().nonce;
+  std::vector<SequenceHandle> handles;
+  handles.reserve(words.size() / 2);
+  for (std::size_t at = 0; at + 1 < words.size(); at += 2) {
+    handles.push_back({.slot = words[at], .generation = words[at + 1], .nonce = nonce});
+  }
+  const auto [index, cost] = opened.manager->Victim(handles, call.Word(2));
+  opened.reply[kReplyVictim] = index;
+  opened.reply[kReplyVictimBlocks] = cost.blocks;
+  opened.reply[kReplyVictimMode] = static_cast<std::uint32_t>(cost.mode);
+  opened.reals()[0] = cost.milliseconds;
+  return Status::kOk;
 }
 
 // (manager, ids, prompt)

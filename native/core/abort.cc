@@ -79,6 +79,7 @@ void Manager::State::UndoChange(const StepEntry& entry, EntryChange& change, boo
   if (change.lifted != kNone && !executed) Reindex(change);
   ForgetLifted(change);
   sequence.planned = change.old_planned;
+  sequence.recomputed_end = change.old_recomputed_end;
   if (change.old_run != kNone) {
     LeaveTail(id);
     const RunId from = sequence.run;

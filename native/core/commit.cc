@@ -212,6 +212,7 @@ void Manager::State::CommitChange(std::uint32_t slot, const StepEntry& entry) {
   }
   if ((entry.flags & kEntryOnboarded) != 0) sequences[entry.sequence].resident = true;
   stats.hit_tokens += entry.skipped;
+  stats.recomputed_tokens += RecomputedOf(entry);
 }
 
 void Manager::State::CommitEntry(std::uint32_t slot, const StepEntry& entry, const Token* ids) {
@@ -268,6 +269,7 @@ void Manager::State::HoldChild(SequenceId id, RunId run) {
   Sequence& sequence = sequences[id];
   const RunId from = sequence.run;
   index.Acquire(run, HoldKind::kActive);
+  index.run(run).stamp = kUsedSince;  // a commit goes back to no place: it may join the run above
   sequence.run = run;
   sequence.blocks++;
   ReleaseHold(from, HoldKind::kActive);

@@ -18,7 +18,7 @@ PrefixIndex::Match Manager::State::FindPrompt(std::string_view name, Tokens toke
 Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view name,
                                              KeyRanges ranges) {
   LookupResult result;
-  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0, 0};
+  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0, 0, 0};
   const RunId root = FindRoot(name);
   if (root == kNone || tokens.empty()) return result;
   const NewKeyList list(keys, ranges);  // for as long as this looks
@@ -35,6 +35,9 @@ Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view nam
   }
   result.device_tokens = device;
   result.host_tokens = found - device;
+  const HostPart part_on_host = HostPartOf(match, kNone, found);
+  const bool is_worth = costs.IsWorth(part_on_host.hit);
+  result.worth_tokens = result.host_tokens - (is_worth ? 0 : part_on_host.hit.tokens);
   if (match.count == index.run(match.run).length) {
     const std::uint32_t most = total - 1 - found;
     const std::uint32_t ahead = Computing(match.run, tokens.subspan(match.tokens), list.id());
@@ -92,9 +95,19 @@ std::uint32_t Manager::State::Computing(RunId run, Tokens tokens, KeyListId list
   return best;
 }
 
+// Whether taking so many blocks leaves as much of the device as a watermark asks for: the high one
+// from when it was full until as much can be had again. Who finds it idle may take what there is.
+bool Manager::State::LeavesWater(std::uint64_t blocks) {
+  const std::uint64_t all = pools[0].device_total();
+  const std::uint64_t room = pools[0].device_free() + index.lists().CachedBlocks(Tier::kDevice);
+  if (room >= config.high_water) is_pressed = false;
+  if (room == all) return blocks <= room;
+  return blocks + (is_pressed ? config.high_water : config.low_water) <= room;
+}
+
 Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_view name,
                                                    KeyRanges ranges) {
-  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0};
+  if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0, false};
   const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   // A hit that nobody holds is evictable now and will not be once it is held: count it once.
@@ -123,7 +136,11 @@ Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_vi
   const auto in_tokens = [&](std::uint64_t blocks) {
     return blocks == 0 ? 0 : blocks * config.block_size - part;
   };
-  return {Status::kOk, in_tokens(now), in_tokens(after)};
+  const std::uint64_t more =
+      tokens.size() - std::min(tokens.size(), std::size_t{match.tokens} + part);
+  const std::uint64_t blocks = (more + part + config.block_size - 1) / config.block_size;
+  const bool admits = blocks <= after && LeavesWater(blocks + onboards + unheld);
+  return {Status::kOk, in_tokens(now), in_tokens(after), admits};
 }
 
 }  // namespace pagedkv

@@ -43,7 +43,8 @@ Status Manager::CheckConfig(const Config& c) {
       within(c.max_batch_sequences, c.max_sequences) && within(c.max_batch_tokens, 1u << 24) &&
       within(c.max_open_steps, kMaxOpenSteps) && c.max_step_transfers <= 2 * kMaxBlocksPerPool &&
       within(c.min_partial_tokens, c.block_size) && c.policy <= PolicyKind::kAdaptive &&
-      c.host_mode <= HostMode::kInclusive && c.host_write <= HostWrite::kSecondUse;
+      c.host_mode <= HostMode::kInclusive && c.host_write <= HostWrite::kSecondUse &&
+      c.onboard <= OnboardPolicy::kNever && c.low_water <= c.high_water;
   if (!limits) return Status::kInvalidConfig;
   for (const GroupConfig& group : c.groups) {
     if (!within(group.device_blocks, kMaxBlocksPerPool) || group.host_blocks > kMaxBlocksPerPool) {
@@ -106,7 +107,8 @@ Manager::State::State(const Config& c, std::uint32_t* memory)
       claim_sets(claims.size() * groups),
       claim_targets(claims.size() * groups),
       spare_claims(groups),
-      mirrors(c.has_mirrors() ? c.groups[0].device_blocks : 0) {
+      mirrors(c.has_mirrors() ? c.groups[0].device_blocks : 0),
+      costs(c.onboard) {
   free_sequences.reserve(c.max_sequences);
   for (SequenceId id = c.max_sequences; id-- > 0;) {
     sequences[id].generation = 1;
@@ -206,7 +208,7 @@ void Manager::State::Attach(SequenceId id, const PrefixIndex::Match& match, std:
   Sequence& sequence = sequences[id];
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   const std::uint32_t found = before + match.tokens + part;
-  const std::uint32_t usable = std::min(found, total - 1);
+  const std::uint32_t usable = UsableOf(match, before, total);
   const std::uint32_t span = found == total ? total : usable;
   const std::uint32_t blocks = (span + config.block_size - 1) / config.block_size;
   RunId deepest = match.run;
@@ -224,15 +226,24 @@ void Manager::State::Attach(SequenceId id, const PrefixIndex::Match& match, std:
 
 Manager::OpenResult Manager::State::Open(Tokens tokens, std::string_view name, KeyRanges ranges) {
   SequenceId id;
-  const Status status = NewSequence(tokens, name, ranges, true, id);
-  if (status != Status::kOk) return {status, {}, 0};
+  const Status status = NewSequence(tokens, name, ranges, Opening::kTurn, id);
+  return status == Status::kOk ? FinishOpen(id, tokens) : OpenResult{status, {}, 0};
+}
+
+Manager::OpenResult Manager::State::Pin(Tokens tokens, std::string_view name, KeyRanges ranges) {
+  SequenceId id;
+  const Status status = NewSequence(tokens, name, ranges, Opening::kPin, id);
+  return status == Status::kOk ? FinishOpen(id, tokens) : OpenResult{status, {}, 0};
+}
+
+Manager::OpenResult Manager::State::FinishOpen(SequenceId id, Tokens tokens) {
   CountPrompt(id, tokens);
   stats.opens++;
   return {Status::kOk, HandleOf(id), sequences[id].cached};
 }
 
 Status Manager::State::NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges,
-                                   bool is_turn, SequenceId& id) {
+                                   Opening opening, SequenceId& id) {
   if (tokens.empty()) return Status::kEmptyTokens;
   if (tokens.size() > config.max_sequence_tokens) return Status::kSequenceTooLong;
   if (!ExtraKeys::AreValid(ranges)) return Status::kInvalidKeys;
@@ -249,8 +260,8 @@ Status Manager::State::NewSequence(Tokens tokens, std::string_view name, KeyRang
   sequence.generation = generation;
   sequence.state = SequenceState::kActive;
   sequence.keys = list.Take();
-  sequence.turn.is_told = is_turn;
-  MatchPrompt(id, root, tokens);
+  sequence.turn.is_told = opening != Opening::kPrefetch;
+  MatchPrompt(id, root, tokens, opening == Opening::kTurn);
   QueueFound(sequence.run);
   stats.sequences++;
   return Status::kOk;
@@ -284,12 +295,13 @@ void Manager::State::CountPrompt(SequenceId id, Tokens tokens) {
   }
 }
 
-void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens) {
+void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens, bool weighs) {
   Sequence& sequence = sequences[id];
   const auto total = static_cast<std::uint32_t>(tokens.size());
   const RunId from = sequence.run;
-  const PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(sequence.keys));
+  PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(sequence.keys));
   if (sequence.turn.is_told && index.policy().remembers()) TellOpened(id, match, tokens);
+  if (weighs) WeighPrompt(id, match, total);
   Attach(id, match, 0, total);
   if (from != kNone) ReleaseHold(from, HoldKind::kActive);
   sequence.cached = sequence.length;
@@ -315,7 +327,7 @@ Manager::OpenResult Manager::State::Resume(SequenceHandle handle, Tokens tokens,
   }
   sequence.state = SequenceState::kActive;
   sequence.computed = false;
-  MatchPrompt(id, RootOf(sequence.run), tokens);
+  MatchPrompt(id, RootOf(sequence.run), tokens, true);
   CountPrompt(id, tokens);
   return {Status::kOk, handle, sequence.cached};
 }
@@ -382,6 +394,7 @@ Status Manager::State::Truncate(SequenceHandle handle, std::uint32_t length) {
   const std::uint32_t bs = config.block_size;
   sequence.length = sequence.planned = length;
   sequence.cached = std::min(sequence.cached, length);
+  sequence.recomputed_end = std::min(sequence.recomputed_end, length);
   if (length <= sequence.blocks * bs) {
     LeaveTail(id);
     sequence.truncated = true;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string_view>
 
+#include "cost_model.h"
 #include "shared_memory.h"
 #include "types.h"
 
@@ -27,11 +28,13 @@ class Manager {
     std::uint32_t device_tokens = 0;  // the part of the hit that is on the device, from the start
     std::uint32_t host_tokens = 0;    // the part after it that must be onboarded
     std::uint32_t computing_tokens = 0;  // the part after that which open steps are computing now
+    std::uint32_t worth_tokens = 0;      // of host_tokens, what is expected to be brought back
   };
   struct AdmissionResult {
     Status status = Status::kOk;
     std::uint64_t now_tokens = 0;    // fit beyond the hit without evicting
     std::uint64_t after_tokens = 0;  // fit once everything evictable is evicted
+    bool admits = false;  // the prompt fits, and leaves as much as the watermarks ask for
   };
   struct ScheduleResult {
     Status status = Status::kOk;
@@ -44,6 +47,16 @@ class Manager {
     std::uint32_t moves =
         0;              // records at SharedLayout::transfer_moves: group, device block, host block
     Shortage shortage;  // host blocks, when kOutOfBlocks
+  };
+  // What it costs to preempt a sequence and to bring it back. What others hold too costs nothing.
+  struct PreemptCost {
+    std::uint32_t blocks = 0;               // of the device, that come free; 0: nothing to gain
+    PreemptMode mode = PreemptMode::kSwap;  // the cheaper one
+    double milliseconds = 0;                // of that
+  };
+  struct VictimResult {
+    std::uint32_t index = kNone;  // kNone: none of them has anything to give
+    PreemptCost cost;
   };
   struct EventsResult {
     Status status = Status::kOk;
@@ -75,11 +88,14 @@ class Manager {
   // `keys`: extra keys on ranges of positions, sorted and apart, at most kMaxKeyRanges of at most
   // kMaxKeyBytes each; what is shared agrees in them. Forks have them too. A sequence that resumes
   // without any keeps those that it had.
+  // What is on the host is left out where computing it again is expected to take less time.
   OpenResult Open(Tokens tokens, std::string_view name_space, KeyRanges keys = {});  // O(b)
+  // As Open, but with all that is on the host.
+  OpenResult Pin(Tokens tokens, std::string_view name_space, KeyRanges keys = {});  // O(b)
   LookupResult Lookup(Tokens tokens, std::string_view name_space,
                       KeyRanges keys = {}) const;  // O(b + open entries)
   AdmissionResult Admission(Tokens tokens, std::string_view name_space,
-                            KeyRanges keys = {}) const;            // O(b)
+                            KeyRanges keys = {});                  // O(b)
   OpenResult Fork(SequenceHandle sequence, std::uint32_t at);      // O(r) + a copy of the row
   Status Truncate(SequenceHandle sequence, std::uint32_t length);  // O(runs given back)
   OpenResult Resume(SequenceHandle sequence, Tokens tokens,
@@ -124,11 +140,21 @@ class Manager {
   Status Abort(StepHandle step);
 
   PreemptResult Preempt(SequenceHandle sequence, PreemptMode mode);
+  // Of these, the one that frees so many blocks at the least cost; where none frees as many, the
+  // one that costs least for each. Those that no step may lose, or that have nothing to give, are
+  // passed over. O(sequences * runs).
+  VictimResult Victim(std::span<const SequenceHandle> sequences, std::uint32_t blocks) const;
   // What is cached of a prompt goes to the host, from its end up, as far as nobody holds it and
   // there is room. Nothing to move is no failure. O(blocks).
   PreemptResult Demote(Tokens tokens, std::string_view name_space, KeyRanges keys = {});
   Status BeginTransfer(std::uint32_t ticket);
   Status EndTransfer(std::uint32_t ticket, bool ok);
+
+  // What transfers and passes took, by which onboarding and computing are weighed. No clock is
+  // read.
+  void ReportTransfer(Direction direction, std::uint32_t blocks, double milliseconds);
+  void ReportPrefill(std::uint32_t tokens, std::uint32_t past, double milliseconds);
+  const CostModel& costs() const;
 
   // Forgets what is cached under a name, in both tiers; with no name, under every name.
   void Clear(std::optional<std::string_view> name_space);

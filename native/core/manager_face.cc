@@ -16,12 +16,15 @@ const SharedLayout& Manager::layout() const {
 Manager::OpenResult Manager::Open(Tokens tokens, std::string_view name, KeyRanges ranges) {
   return state_->Open(tokens, name, ranges);
 }
+Manager::OpenResult Manager::Pin(Tokens tokens, std::string_view name, KeyRanges ranges) {
+  return state_->Pin(tokens, name, ranges);
+}
 Manager::LookupResult Manager::Lookup(Tokens tokens, std::string_view name,
                                       KeyRanges ranges) const {
   return state_->Lookup(tokens, name, ranges);
 }
 Manager::AdmissionResult Manager::Admission(Tokens tokens, std::string_view name,
-                                            KeyRanges ranges) const {
+                                            KeyRanges ranges) {
   return state_->Admission(tokens, name, ranges);
 }
 Manager::OpenResult Manager::Fork(SequenceHandle sequence, std::uint32_t at) {
@@ -80,6 +83,19 @@ Status Manager::Abort(StepHandle step) {
 }
 Manager::PreemptResult Manager::Preempt(SequenceHandle sequence, PreemptMode mode) {
   return state_->Preempt(sequence, mode);
+}
+Manager::VictimResult Manager::Victim(std::span<const SequenceHandle> handles,
+                                      std::uint32_t blocks) const {
+  return state_->Victim(handles, blocks);
+}
+void Manager::ReportTransfer(Direction direction, std::uint32_t blocks, double milliseconds) {
+  state_->costs.ReportTransfer(direction, blocks, milliseconds);
+}
+void Manager::ReportPrefill(std::uint32_t tokens, std::uint32_t past, double milliseconds) {
+  state_->costs.ReportPrefill(tokens, past, milliseconds);
+}
+const CostModel& Manager::costs() const {
+  return state_->costs;
 }
 Status Manager::BeginTransfer(std::uint32_t ticket) {
   return state_->BeginTransfer(ticket);

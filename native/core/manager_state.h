@@ -4,6 +4,7 @@
 // validate.cc.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -20,6 +21,13 @@
 #include "steps.h"
 
 namespace pagedkv {
+
+// What a sequence is opened for.
+enum class Opening {
+  kTurn,  // to compute: what is on the host is weighed
+  kPin,   // to hold all that is found
+  kPrefetch,
+};
 
 struct Manager::State {
   State(const Config& config, std::uint32_t* shared);
@@ -40,7 +48,9 @@ struct Manager::State {
 
   // --- Sequences (manager.cc) ---
   OpenResult Open(Tokens tokens, std::string_view name, KeyRanges ranges);
-  Status NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges, bool is_turn,
+  OpenResult Pin(Tokens tokens, std::string_view name, KeyRanges ranges);
+  OpenResult FinishOpen(SequenceId id, Tokens tokens);
+  Status NewSequence(Tokens tokens, std::string_view name, KeyRanges ranges, Opening opening,
                      SequenceId& id);
   void UndoOpen(SequenceId id);
   void CountPrompt(SequenceId id, Tokens tokens);
@@ -49,6 +59,7 @@ struct Manager::State {
   OpenResult Resume(SequenceHandle handle, Tokens tokens, std::optional<KeyRanges> ranges);
   Status Close(SequenceHandle handle, std::uint32_t reuse);
   LookupResult Lookup(Tokens tokens, std::string_view name, KeyRanges ranges);
+  bool LeavesWater(std::uint64_t blocks);
   AdmissionResult Admission(Tokens tokens, std::string_view name, KeyRanges ranges);
   void Clear(std::optional<std::string_view> name);
 
@@ -64,7 +75,7 @@ struct Manager::State {
   RunId FindRoot(std::string_view name) const;
   RunId MakeRoot(std::string_view name);
   void MaybeForgetRoot(RunId root);
-  void MatchPrompt(SequenceId id, RunId root, Tokens tokens);
+  void MatchPrompt(SequenceId id, RunId root, Tokens tokens, bool weighs);
   PrefixIndex::Match FindPrompt(std::string_view name, Tokens tokens, KeyRanges ranges);
   std::uint32_t Computing(RunId run, Tokens tokens, KeyListId list) const;
   std::uint32_t CommonKeys(KeyListId a, KeyListId b, std::uint32_t from, std::uint32_t limit) const;
@@ -80,6 +91,35 @@ struct Manager::State {
   }
   void ReleaseHold(RunId run, HoldKind kind);
   void TellSequence(SequenceId id);
+
+  // --- Swap or recompute (weigh.cc) ---
+  struct HostPart {
+    std::uint32_t held_blocks = 0;  // before it: on the device, or on their way there
+    CostModel::Hit hit;
+  };
+  HostPart HostPartOf(const PrefixIndex::Match& match, RunId held, std::uint32_t usable) const;
+  PrefixIndex::Match CutAfter(const PrefixIndex::Match& match, std::uint32_t blocks,
+                              std::uint32_t before) const;
+  void WeighPrompt(SequenceId id, PrefixIndex::Match& match, std::uint32_t total);
+  void WeighAgain(SequenceId id, PrefixIndex::Match& match, RunId held, std::uint32_t before,
+                  std::uint32_t total);
+  std::uint32_t UsableOf(const PrefixIndex::Match& match, std::uint32_t before,
+                         std::uint32_t total) const {
+    const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
+    return std::min(before + match.tokens + part, total - 1);
+  }
+  struct Own {
+    std::uint32_t blocks = 0;    // on the device …
+    std::uint32_t mirrored = 0;  // … and, of these, those that the host has, too
+    std::uint32_t tokens = 0;    // that stand in no block of others …
+    std::uint32_t past = 0;      // … and those before them
+  };
+  std::uint32_t MirroredOf(RunId run) const;
+  Own OwnOf(SequenceId id) const;
+  PreemptCost CostOf(SequenceId id) const;
+  bool IsBackSooner(SequenceId id) const;
+  PreemptMode CheaperMode(SequenceId id) const;
+  VictimResult Victim(std::span<const SequenceHandle> handles, std::uint32_t blocks) const;
 
   // --- Retention (retention.cc) ---
   Status Retain(SequenceHandle handle, const Retention& retention);
@@ -261,6 +301,8 @@ struct Manager::State {
   BlockId OnDevice(std::uint32_t group, BlockId block) const {
     return pools[group].IsHost(block) ? pools[group].copy(block) : block;
   }
+  std::uint32_t RecomputedOf(const StepEntry& entry) const;
+  void TellHostHit(std::uint32_t slot, const StepEntry& entry, std::uint32_t onboards);
   Shortage ShortageOf(std::uint32_t count, PartitionId whom) const;
   std::uint32_t BlocksFor(SequenceId id, std::uint32_t tokens) const;
   std::uint32_t InFlightDevice() const;
@@ -384,6 +426,8 @@ struct Manager::State {
 
   std::vector<Transfer> transfers;
   std::uint32_t next_ticket = 0;
+  CostModel costs;
+  bool is_pressed = false;  // the device was full, and the high watermark was not reached since
   Stats stats;
 };
 

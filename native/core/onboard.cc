@@ -24,6 +24,7 @@ void Manager::State::MatchAgain(EntryChange& change, Tokens tokens) {
   const std::uint32_t held_end = sequence.blocks * bs;
   const ExtraCursor extras = keys.CursorOf(sequence.keys);
   PrefixIndex::Match match;
+  RunId from = sequence.run;
   std::uint32_t before = sequence.length;
   if (sequence.length == held_end) {
     match = index.Find(sequence.run, {}, tokens, extras);
@@ -38,14 +39,16 @@ void Manager::State::MatchAgain(EntryChange& change, Tokens tokens) {
       match = index.Find(sequence.run, {}, tokens.subspan(rest), extras);
       before = held_end;
     } else if (run.length == 1) {
-      match = index.Find(run.parent, {held, bs - rest}, tokens, extras);
+      from = run.parent;
+      match = index.Find(from, {held, bs - rest}, tokens, extras);
       before = held_end - bs;
     } else {
       return;
     }
   }
-  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   const std::uint32_t total = sequence.length + count;
+  WeighAgain(change.sequence, match, from, before, total);
+  const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   // A whole block of one token saves no token, but a block.
   const bool saves_block = before == sequence.length && match.tokens == count;
   const bool saves_tokens = std::min(before + match.tokens + part, total - 1) > sequence.length;

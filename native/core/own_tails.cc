@@ -59,6 +59,7 @@ std::uint32_t Manager::State::PlanInOwnTails(std::uint32_t slot, std::uint32_t n
 bool Manager::State::IsAloneInTail(const Sequence& sequence) const {
   if (sequence.tail == kNone || !sequence.resident || sequence.dirty_begin != kNone) return false;
   if (sequence.state != SequenceState::kActive) return false;
+  if (sequence.recomputed_end > sequence.planned) return false;  // those are counted
   const Tail& tail = tails[sequence.tail];
   return tail.holders == 1 && tail.leavers == 0 && tail.run == kNone;
 }

@@ -52,6 +52,7 @@ void Manager::State::ResetStep(std::uint32_t slot) {
   step.depends_on = 0;
   step.copies = 0;
   step.offloads = 0;
+  step.host_hits = 0;
   step.queries = 0;
   step.missing_ids = 0;
   step.has_redundant = false;
@@ -77,7 +78,7 @@ Manager::ScheduleResult Manager::State::Prefetch(Tokens tokens, std::string_view
                                                  KeyRanges ranges) {
   if (open_steps.size() == steps.size()) return {Status::kTooManyOpenSteps, {}, {}};
   SequenceId id;
-  const Status status = NewSequence(tokens, name, ranges, false, id);
+  const Status status = NewSequence(tokens, name, ranges, Opening::kPrefetch, id);
   if (status != Status::kOk) return {status, {}, {}};
   // The place of the batch's first entry is borrowed: a batch may stand there.
   std::uint32_t* entry = shared + layout.batch_entries;
@@ -124,6 +125,7 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTot
       step.state = StepState::kFree;
       if (plan_status != Status::kOutOfBlocks) return {plan_status, {}, {}};
       stats.out_of_blocks++;
+      is_pressed = true;
       const SequenceId short_one = shared[layout.batch_entries + number * kBatchEntryWords];
       return {Status::kOutOfBlocks, {}, ShortageOf(count, PartitionOf(sequences[short_one].run))};
     }
@@ -156,6 +158,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   change.old_planned = sequence.planned;
   change.old_blocks = sequence.blocks;
   change.old_cached = sequence.cached;
+  change.old_recomputed_end = sequence.recomputed_end;
   change.old_resident = sequence.resident;
   const std::uint32_t end = sequence.planned + count;
   step.depends_on |= sequence.steps;
@@ -167,6 +170,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   } else {
     step.missing_ids += count;
   }
+  const std::size_t onboards = step.onboards.size();
   if (sequence.steps == 0) {
     if (sequence.state == SequenceState::kSwapped) Activate(entry);
     if (known && count > 0 && !sequence.computed)
@@ -177,9 +181,28 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   entry.token_offset += entry.skipped;
   entry.begin = sequence.planned;
   entry.end = end;
+  TellHostHit(slot, entry, static_cast<std::uint32_t>(step.onboards.size() - onboards));
   if (!PlanWrites(slot, entry, end)) return false;
   sequence.steps |= 1u << slot;
   return true;
+}
+
+// Of an entry's tokens, those that the host has too.
+std::uint32_t Manager::State::RecomputedOf(const StepEntry& entry) const {
+  const std::uint32_t end = std::min(entry.end, sequences[entry.sequence].recomputed_end);
+  return end - std::min(end, entry.begin);
+}
+
+void Manager::State::TellHostHit(std::uint32_t slot, const StepEntry& entry,
+                                 std::uint32_t onboards) {
+  const std::uint32_t recomputed = RecomputedOf(entry);
+  if (onboards == 0 && recomputed == 0) return;
+  Step& step = steps[slot];
+  std::uint32_t* record =
+      StepWords(slot) + layout.step_host_hits + std::uint64_t{step.host_hits++} * 3;
+  record[0] = static_cast<std::uint32_t>(step.entries.size() - 1);
+  record[1] = onboards;
+  record[2] = recomputed;
 }
 
 // --- Where the tokens go ---
@@ -418,6 +441,7 @@ void Manager::State::TellStep(std::uint32_t slot) {
   words[kStepOnboards] = static_cast<std::uint32_t>(step.onboard_hosts.size());
   words[kStepCopies] = step.copies;
   words[kStepUpdates] = updates;
+  words[kStepHostHits] = step.host_hits;
 }
 
 // What a batch is short of, of which a sequence of `whom` did not fit. Where its quota is narrower

@@ -33,6 +33,7 @@ struct alignas(64) Sequence {
   std::uint32_t dirty_end = 0;
   std::uint32_t batch_mark = 0;  // the schedule that saw it last
   KeyListId keys = kNone;
+  std::uint32_t recomputed_end = 0;     // up to here the host had it, and computing it was chosen
   std::uint8_t retentions = 0;          // ranges that something was asked for
   bool computed = false;                // a token was committed since open, fork or resume
   bool resident = false;                // every held block is on the device, and in the row

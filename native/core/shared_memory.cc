@@ -46,6 +46,7 @@ SharedLayout SharedLayout::For(const Config& config) {
   layout.step_copies = step.Take(groups * batch * 4);
   layout.step_offloads = step.Take(groups * transfers * 3);
   layout.step_onboards = step.Take(groups * transfers * 3);
+  layout.step_host_hits = step.Take(batch * 3);
   layout.step_words = step.end();
 
   Cursor all;

@@ -20,6 +20,7 @@ enum StepWord : std::uint32_t {
   kStepOnboards = 4,
   kStepCopies = 5,
   kStepUpdates = 6,
+  kStepHostHits = 7,
   kStepHeaderWords = 8,
 };
 
@@ -48,7 +49,9 @@ struct SharedLayout {
   std::uint64_t step_copies = 0;    // [groups * max_batch_sequences][4]: group, from, to, tokens
   std::uint64_t step_offloads = 0;  // [groups * max_step_transfers][3]: group, device, host
   std::uint64_t step_onboards = 0;  // [groups * max_step_transfers][3]: group, host, device
-  std::uint64_t words = 0;          // of all
+  std::uint64_t step_host_hits =
+      0;  // [max_batch_sequences][3]: entry, blocks brought back, tokens computed all the same
+  std::uint64_t words = 0;  // of all
 
   static SharedLayout For(const Config& config);
 };

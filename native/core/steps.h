@@ -48,6 +48,7 @@ struct EntryChange {
   std::uint32_t old_planned = 0;
   std::uint32_t old_blocks = 0;
   std::uint32_t old_cached = 0;
+  std::uint32_t old_recomputed_end = 0;
   std::uint32_t update_begin = kNone;  // the cells that the step tells as changed
   std::uint32_t update_end = 0;
   std::uint8_t old_priority = kDefaultPriority;
@@ -89,6 +90,7 @@ struct Step {
   std::uint32_t depends_on = 0;  // bit per open step that must not be aborted alone
   std::uint32_t copies = 0;
   std::uint32_t offloads = 0;  // sets copied to the host
+  std::uint32_t host_hits = 0;
   std::uint32_t reserved_runs = 0;
   std::uint32_t queries = 0;      // its query tokens
   std::uint32_t missing_ids = 0;  // that commit must bring

@@ -11,7 +11,9 @@ Manager::PreemptResult Manager::State::Preempt(SequenceHandle handle, PreemptMod
   if (sequences[id].state == SequenceState::kDropped)
     return {Status::kSequenceDropped, kNone, 0, {}};
   if (sequences[id].steps != 0) return {Status::kSequenceInStep, kNone, 0, {}};
+  if (mode == PreemptMode::kAuto) mode = CheaperMode(id);
   if (mode == PreemptMode::kSwap) return SwapOut(id);
+  is_pressed = true;
   Drop(id);
   return {};
 }
@@ -25,7 +27,7 @@ void Manager::State::Drop(SequenceId id) {
   }
   sequence.state = SequenceState::kDropped;
   BeginAnew(id);
-  sequence.length = sequence.planned = sequence.cached = 0;
+  sequence.length = sequence.planned = sequence.cached = sequence.recomputed_end = 0;
   sequence.computed = false;
   sequence.resident = true;
   stats.preemptions++;
@@ -108,6 +110,7 @@ Manager::PreemptResult Manager::State::SwapOut(SequenceId id) {
     if (sequence.tail != kNone) tails[sequence.tail].active--;
     sequence.state = SequenceState::kSwapped;
     sequence.resident = false;
+    is_pressed = true;
     stats.preemptions++;
     TellSequence(id);
   }

@@ -69,6 +69,10 @@ enum class HostWrite : std::uint32_t { kBack = 0, kThrough = 1, kSecondUse = 2 }
 
 enum class PolicyKind : std::uint32_t { kLru = 0, kArc = 1, kAdaptive = 2 };
 
+// Whether what a prompt finds on the host is brought back, or computed again: as costs less time.
+enum class OnboardPolicy : std::uint32_t { kAuto = 0, kAlways = 1, kNever = 2 };
+enum class Direction : std::uint32_t { kOffload = 0, kOnboard = 1 };
+
 struct GroupConfig {
   std::uint32_t device_blocks = 0;
   std::uint32_t host_blocks = 0;
@@ -89,6 +93,10 @@ struct Config {
   PolicyKind policy = PolicyKind::kLru;
   HostMode host_mode = HostMode::kExclusive;
   HostWrite host_write = HostWrite::kBack;
+  OnboardPolicy onboard = OnboardPolicy::kAuto;
+  // Device blocks that stay free beside what is admitted; more of them once the device was full.
+  std::uint32_t low_water = 0;
+  std::uint32_t high_water = 0;
   // Whether TakeEvents tells what becomes findable and what is lost.
   bool events = false;
   // Kernels without slot mapping write every token: copy the block of a cached last token first.
@@ -171,7 +179,8 @@ struct StepHandle {
 
 enum class SequenceState : std::uint32_t { kClosed = 0, kActive = 1, kSwapped = 2, kDropped = 3 };
 
-enum class PreemptMode : std::uint32_t { kSwap = 0, kDrop = 1 };
+// kAuto: as costs less time to bring back; by dropping where the host has no room.
+enum class PreemptMode : std::uint32_t { kSwap = 0, kDrop = 1, kAuto = 2 };
 
 // What stood in the way of an allocation, in blocks of the group that was short.
 struct Shortage {
@@ -209,6 +218,10 @@ struct Stats {
   std::uint64_t prompt_tokens = 0;  // given to open and resume
   std::uint64_t hit_tokens = 0;  // of these found in memory; grows again when schedule finds more
   std::uint64_t host_hit_tokens = 0;
+  std::uint64_t recomputed_tokens = 0;  // found on the host too, and computed: that took less time
+  std::uint64_t onboard_choices = 0;    // prompts whose part on the host was brought back
+  std::uint64_t recompute_choices = 0;  // … was computed
+  std::uint64_t explorations = 0;       // … was split between the two, to learn what each takes
   std::uint64_t forks = 0;
   std::uint64_t copies_on_write = 0;
   std::uint64_t evictions = 0;         // cached blocks lost for good

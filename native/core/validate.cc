@@ -119,9 +119,9 @@ class Validator {
       Require(sequence.steps != 0 || !sequence.diverged, "a block was left in no step");
       for (const std::uint64_t part :
            {std::uint64_t{id}, std::uint64_t{sequence.length}, std::uint64_t{sequence.planned},
-            std::uint64_t{sequence.cached}, std::uint64_t{sequence.steps},
-            static_cast<std::uint64_t>(sequence.state), std::uint64_t{sequence.closing},
-            content_.DigestOfList(sequence.keys)}) {
+            std::uint64_t{sequence.cached}, std::uint64_t{sequence.recomputed_end},
+            std::uint64_t{sequence.steps}, static_cast<std::uint64_t>(sequence.state),
+            std::uint64_t{sequence.closing}, content_.DigestOfList(sequence.keys)}) {
         digest_.Add(part);
       }
       DigestBlocks(sequence);

@@ -32,6 +32,9 @@ inline Config RandomConfig(Random& random) {
   config.host_mode = static_cast<HostMode>(random.Below(2));
   config.host_write = static_cast<HostWrite>(random.Below(3));
   config.policy = static_cast<PolicyKind>(random.Below(3));
+  if (random.OneIn(3)) config.onboard = static_cast<OnboardPolicy>(random.Below(3));
+  config.low_water = random.Below(3);
+  config.high_water = config.low_water + random.Below(3);
   if (random.OneIn(2)) config.fingerprint_mask = 0xF;
   config.nonce = random.Between(1, 1000);
   return config;
@@ -50,7 +53,8 @@ inline std::string Describe(const Config& config) {
       << ", fingerprints " << std::hex << config.fingerprint_mask << std::dec << ", policy "
       << static_cast<std::uint32_t>(config.policy) << ", host mode "
       << static_cast<std::uint32_t>(config.host_mode) << ", host write "
-      << static_cast<std::uint32_t>(config.host_write)
+      << static_cast<std::uint32_t>(config.host_write) << ", onboard "
+      << static_cast<std::uint32_t>(config.onboard)
       << (config.always_writes ? ", always_writes" : "") << (config.events ? ", events" : "");
   return out.str();
 }

@@ -39,6 +39,8 @@ enum Operation : std::uint32_t {
   kDemote,
   kPrefetch,
   kQuota,
+  kReport,
+  kVictim,
   kOperations
 };
 
@@ -51,8 +53,8 @@ class Program {
         prompts_(random_, config_),
         keys_(random_, config_) {
     Log(Describe(config_));
-    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3,
-                                                            3, 4,  1, 3,  2, 1, 1, 2, 1, 2, 0};
+    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3, 3,
+                                                            4, 1,  3, 2,  1, 1, 2, 1, 2, 0, 3, 1};
     // Whole features are left out at random, so that the others meet more often.
     for (std::uint32_t op = 0; op < kOperations; ++op) {
       const bool is_left_out = op > kCommit && op != kClose && random_.OneIn(4);
@@ -183,6 +185,10 @@ class Program {
         return Prefetch();
       case kQuota:
         return SetQuota();
+      case kReport:
+        return Report();
+      case kVictim:
+        return PreemptVictim();
       default:
         break;
     }
@@ -196,7 +202,7 @@ class Program {
       case kClose:
         return Close(id);
       case kSwap:
-        return Preempt(id, PreemptMode::kSwap);
+        return Preempt(id, random_.OneIn(3) ? PreemptMode::kAuto : PreemptMode::kSwap);
       case kDrop:
         return Preempt(id, PreemptMode::kDrop);
       case kRetain:
@@ -363,7 +369,7 @@ class Program {
 
   void Preempt(SequenceId id, PreemptMode mode) {
     const bool is_swap = mode == PreemptMode::kSwap;
-    LogCall(is_swap ? "Swap out " : "Drop ", id);
+    LogCall(is_swap ? "Swap out " : mode == PreemptMode::kDrop ? "Drop " : "Preempt ", id);
     Statuses must = Refusals(id);
     if (device_.IsInStep(id)) must.insert(Status::kSequenceInStep);
     const auto preempted = device_.TryPreempt(id, mode);
@@ -431,6 +437,7 @@ class Program {
         device_.manager().Admission(asked.prompt, asked.name, Ranges(asked.keys));
     CheckStatus(admission.status, must);
     CHECK(admission.now_tokens <= admission.after_tokens);
+    CHECK(!admission.admits || admission.status == Status::kOk);
   }
 
   std::uint32_t RandomReuse() {
@@ -505,6 +512,27 @@ class Program {
     if (scheduled.status == Status::kOk) {
       LogCall("  step ", scheduled.step, ", onboards ", device_.Onboards(scheduled.step).size());
     }
+  }
+
+  // Of any size, so that both choices come up.
+  void Report() {
+    const std::uint32_t size = 1 + random_.Below(20);
+    const double ms = size * (1 + random_.Below(100)) / 10.0;
+    LogCall("Report ", size, " in ", ms, " ms");
+    if (random_.OneIn(2)) return device_.ReportPrefill(size, random_.Below(50), ms);
+    device_.ReportTransfer(static_cast<Direction>(random_.Below(2)), size, ms * config_.block_size);
+  }
+
+  void PreemptVictim() {
+    std::vector<SequenceId> sequences;
+    for (std::uint32_t i = random_.Below(5); i > 0; --i) {
+      const SequenceId id = RandomSequence();
+      if (id != kNone) sequences.push_back(id);
+    }
+    const std::uint32_t blocks = random_.Below(6);
+    LogCall("Victim of ", test::Show(sequences), " for ", blocks);
+    const auto victim = device_.Victim(sequences, blocks);
+    if (victim.index != kNone) Preempt(sequences[victim.index], PreemptMode::kAuto);
   }
 
   TierQuota RandomQuota(std::uint32_t total) {

@@ -161,11 +161,10 @@ SimulatedDevice::Opened SimulatedDevice::TryOpen(const TokenList& tokens,
   const Manager::LookupResult hit = Lookup(tokens, name_space, keys);
   const bool is_on_device = IsHostEmpty();
   const std::uint64_t before = Digest();
+  const Stats stats = manager_->GetStats();
   const Opened opened = Adopt(manager_->Open(tokens, name_space, Ranges(keys)), before);
   if (opened.status != Status::kOk) return opened;
-  CHECK(opened.cached < tokens.size());
-  CHECK_EQ(opened.cached,
-           std::min<std::size_t>(hit.device_tokens + hit.host_tokens, tokens.size() - 1));
+  CheckFound(hit, tokens, opened.cached, stats);
   Sequence& sequence = sequences_.back();
   sequence.name_space = name_space;
   sequence.keys = keys;
@@ -363,12 +362,13 @@ SimulatedDevice::Preempted SimulatedDevice::TryPreempt(SequenceId id, PreemptMod
   const Manager::PreemptResult result = manager_->Preempt(sequences_[id].handle, mode);
   const Preempted preempted = AdoptTransfer(result, id, before);
   if (result.status != Status::kOk) return preempted;
-  if (mode == PreemptMode::kDrop) {
+  const bool is_dropped = State(id) == SequenceState::kDropped;
+  if (mode != PreemptMode::kAuto) CHECK_EQ(is_dropped, mode == PreemptMode::kDrop);
+  if (is_dropped) {
     CHECK_EQ(result.ticket, kNone);
     sequences_[id].tokens.clear();
     sequences_[id].values.clear();
-  }
-  if (mode == PreemptMode::kSwap) {
+  } else {
     sequences_[id].has_row = false;
     sequences_[id].was_on_host = true;
   }

@@ -79,6 +79,13 @@ struct Move {
   std::uint32_t tokens = 0;
 };
 
+// What an entry of a step had on the host: brought back, or computed all the same.
+struct HostHit {
+  std::uint32_t entry = 0;
+  std::uint32_t blocks = 0;
+  std::uint32_t recomputed = 0;
+};
+
 class SimulatedDevice {
  public:
   struct Opened {
@@ -143,6 +150,10 @@ class SimulatedDevice {
                    const KeyList& keys = {});
   void SetTime(std::uint64_t now_ms);
   void SetQuota(std::string_view name_space, const Quota& quota);
+  void ReportTransfer(Direction direction, std::uint32_t blocks, double ms);
+  void ReportPrefill(std::uint32_t tokens, std::uint32_t past, double ms);
+  Manager::VictimResult Victim(const std::vector<SequenceId>& sequences,
+                               std::uint32_t blocks) const;
   Manager::LookupResult Lookup(const TokenList& tokens, std::string_view name_space = "",
                                const KeyList& keys = {});
 
@@ -166,6 +177,7 @@ class SimulatedDevice {
   std::uint32_t Skipped(StepId step, std::uint32_t entry);
   std::uint32_t QueryTokens(StepId step);
   std::vector<std::uint32_t> Slots(StepId step, std::uint32_t group = 0);
+  std::vector<HostHit> HostHits(StepId step);
   std::vector<Move> Copies(StepId step) const;
   std::vector<Move> Offloads(StepId step) const;
   std::vector<Move> Onboards(StepId step) const;
@@ -256,6 +268,8 @@ class SimulatedDevice {
   Preempted AdoptTransfer(const Manager::PreemptResult& result, SequenceId sequence,
                           std::uint64_t digest_before);
   Opened Adopt(const Manager::OpenResult& result, std::uint64_t digest_before);
+  void CheckFound(const Manager::LookupResult& hit, const TokenList& tokens, std::uint32_t cached,
+                  const Stats& before);
   void FollowEvents();
   void CheckKnown(const TokenList& tokens, std::string_view name_space, const KeyList& keys,
                   std::size_t found);

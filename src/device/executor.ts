@@ -107,8 +107,9 @@ export class Executor {
       job.flight.check();
       this.#begin(job);
       for (const each of awaited) await each;
+      job.startClock();
       await this.#move(job, readsOwn);
-      job.submitted.resolve();
+      job.tellSubmitted();
       job.turn?.resolve();
       await job.flight.landed();
       this.#parts.checkUsable();

@@ -24,6 +24,7 @@ import { PlaneMemory } from './planes.js';
 import { readQuantization, type Quantization } from './quantized.js';
 import { endOfGroup } from './runs.js';
 import { ticketOf } from './ticket.js';
+import { TransferClock, type Way } from './transfer-clock.js';
 
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
 export type { HasLayout, Tier } from './layout.js';
@@ -190,30 +191,38 @@ export class HostCache implements BlockCache {
   #executeNow(work: Executable): void {
     this.#checkUsable();
     work.beginExecute();
+    const clock = new TransferClock();
     try {
-      for (const move of this.#piecesOf(work.moves)) this.#arena.move(...move);
+      for (const move of this.#piecesOf(work.moves)) {
+        this.#arena.move(...move);
+        clock.lap(wayOf(move));
+      }
       this.#copy(work.moves.copies);
     } catch (error) {
       work.endExecute(false);
       throw error;
     }
-    work.endExecute(true);
+    work.endExecute(true, clock.times);
   }
 
   async #executeBeside(work: Executable): Promise<void> {
     this.#checkUsable();
     work.beginExecute();
+    const clock = new TransferClock();
     try {
       // A step that ends while this waits leaves its memory to the next one.
       const moves = copyMoves(work.moves);
-      for (const move of this.#piecesOf(moves)) await this.#arena.begin(...move);
+      for (const move of this.#piecesOf(moves)) {
+        await this.#arena.begin(...move);
+        clock.lap(wayOf(move));
+      }
       this.#checkUsable();
       this.#copy(moves.copies);
     } catch (error) {
       work.endExecute(false);
       throw error;
     }
-    work.endExecute(true);
+    work.endExecute(true, clock.times);
   }
 
   /** Offloads before onboards, each of one group. */
@@ -262,4 +271,8 @@ function settle<T>(work: () => T): Promise<T> {
   return new Promise((resolve) => {
     resolve(work());
   });
+}
+
+function wayOf([isStore]: BlockMove): Way {
+  return isStore ? 'offload' : 'onboard';
 }

@@ -5,6 +5,7 @@ import { deferred, type Deferred } from './deferred.js';
 import { Flight } from './flight.js';
 import type { Stage, Stages } from './stages.js';
 import { Ticket } from './ticket.js';
+import { TransferClock } from './transfer-clock.js';
 
 export class Job {
   readonly work: Executable;
@@ -19,6 +20,7 @@ export class Job {
   before: Promise<void> | undefined;
   turn: Deferred | undefined;
   hasBegun = false;
+  #clock: TransferClock | undefined;
 
   constructor(work: Executable, moves: Moves, stages: readonly Stage[]) {
     this.work = work;
@@ -48,9 +50,21 @@ export class Job {
     });
   }
 
+  startClock(): void {
+    this.#clock = new TransferClock();
+  }
+
+  /** Whoever waits for the pass goes on: until now it waited for what it brings back, and for nothing else. */
+  tellSubmitted(): void {
+    if (this.moves.onboards.length > 0) this.#clock!.lap('onboard');
+    this.submitted.resolve();
+  }
+
   end(): void {
+    // What leaves lands beside passes; but who frees blocks waits for it.
+    if (this.isSwapOut && this.moves.offloads.length > 0) this.#clock!.lap('offload');
     try {
-      this.work.endExecute(true);
+      this.work.endExecute(true, this.#clock?.times);
       this.ended.resolve();
     } catch (error) {
       this.ended.reject(error);

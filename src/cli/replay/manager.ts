@@ -4,6 +4,7 @@ import {
   PagedKvError,
   type CloseOptions,
   type EvictionPolicy,
+  type Onboarding,
   type Sequence,
 } from '../../index.js';
 import type { HostMode } from '../../options.js';
@@ -25,6 +26,8 @@ export interface ManagerSetup {
   /** 0 for no host tier. */
   readonly hostBlocks: number;
   readonly hostMode: HostMode;
+  /** A replay counts what is found, and so by default brings all of it back. */
+  readonly onboard?: Onboarding;
   /** Blocks of the longest chain. */
   readonly maxChainBlocks: number;
   readonly maxBatchTokens: number;
@@ -57,6 +60,7 @@ function newManager(setup: ManagerSetup): KvCacheManager {
     // No byte is moved.
     model: { layers: 1, kvHeads: 1, headDim: 1, dtype: 'f32' },
     eviction: setup.policy,
+    onboard: setup.onboard ?? 'always',
     clock: setup.clock,
     blockSize: setup.blockSize,
     device: { blocks: setup.deviceBlocks },
