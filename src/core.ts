@@ -36,6 +36,7 @@ const OFFSETS = [
   'sequenceLength',
   'sequenceCached',
   'sequenceState',
+  'rowSerials',
   'transferMoves',
   'blockTables',
   'steps',

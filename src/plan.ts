@@ -78,7 +78,7 @@ export interface GroupTables {
 export interface Attention {
   /** Sequences in the batch. */
   readonly batch: number;
-  /** Query tokens of the whole batch: the last entry of `cumulativeLengths`. */
+  /** Query tokens of the whole batch: the last entry of `cumulativeLengths`. None of a prefetch, which no pass follows. */
   readonly tokens: number;
   /** `uint32 [batch]`: each sequence's row in the block tables. */
   readonly rows: Uint32Array;
@@ -91,6 +91,13 @@ export interface Attention {
    * sequence computed them since `open`). The pass leaves them out: they are not among the query tokens.
    */
   readonly skipped: Uint32Array;
+  /** Which of all steps that were scheduled this is; after 2³² − 1 comes 0. */
+  readonly serial: number;
+  /**
+   * `uint32 [maxSequences]`: by row, the serial of the step that last told of changes in it. So who follows
+   * only some steps sees which rows to read anew.
+   */
+  readonly rowSerials: Uint32Array;
   readonly groups: readonly GroupTables[];
 }
 

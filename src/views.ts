@@ -16,6 +16,7 @@ const Header = {
   copies: 5,
   updates: 6,
   hostHits: 7,
+  serial: 8,
 } as const;
 
 /** Views are kept up to this length; of longer ones only the last. */
@@ -85,6 +86,8 @@ export class StepViews {
     this.#attention = {
       batch: 0,
       tokens: 0,
+      serial: 0,
+      rowSerials: rowSerials(core),
       rows: this.#rows.of(0),
       pastLengths: this.#past.of(0),
       cumulativeLengths: this.#cumulative.of(0),
@@ -116,6 +119,7 @@ export class StepViews {
     const attention = this.#attention;
     attention.batch = batch;
     attention.tokens = tokens;
+    attention.serial = this.#header(Header.serial);
     attention.rows = this.#rows.of(batch);
     attention.pastLengths = this.#past.of(batch);
     attention.cumulativeLengths = this.#cumulative.of(batch + 1);
@@ -139,6 +143,10 @@ export class StepViews {
   #header(word: number): number {
     return this.#core.words[this.#begin + word]!;
   }
+}
+
+function rowSerials({ words, offsets, config }: Core): Uint32Array {
+  return words.subarray(offsets.rowSerials, offsets.rowSerials + config.maxSequences);
 }
 
 function blockTable({ ints, offsets, config }: Core, group: number): Int32Array {

@@ -153,6 +153,8 @@ export class AttentionCase {
       pastLengths: Int32Array.from(this.sequences, pastOf),
       cumulativeLengths: Int32Array.from(cumulative),
       skipped: new Uint32Array(this.sequences.length),
+      serial: 1,
+      rowSerials: new Uint32Array(this.sequences.length),
       groups: [
         {
           blockTable: this.#table,

@@ -69,6 +69,8 @@ function attentionOf(layout: { groups: readonly unknown[] }, batch: number, bloc
     pastLengths: new Int32Array(8),
     cumulativeLengths: Int32Array.of(0, 1, 1, 1, 1, 1, 1, 1, 1),
     skipped: new Uint32Array(8),
+    serial: 1,
+    rowSerials: new Uint32Array(8),
     groups: layout.groups.map(() => ({
       blockTable,
       tableUpdates: Uint32Array.from(batch > 0 ? [0, 0, 1] : []),

@@ -25,6 +25,8 @@ function step(tokens: number, groups: readonly (readonly [Int32Array, number[][]
     pastLengths: Int32Array.of(30, 7),
     cumulativeLengths: Int32Array.of(0, 1, tokens),
     skipped: new Uint32Array(2),
+    serial: 1,
+    rowSerials: new Uint32Array(ROWS),
     groups: groups.map(([blockTable, updates], g) => ({
       blockTable,
       tableUpdates: Uint32Array.from(updates.flat()),

@@ -244,6 +244,8 @@ export class Oracle implements Disposable {
 
   async #pass(step: Planned): Promise<void> {
     if (step.stage === 'scheduled') step.stage = 'landing';
+    // None follows a prefetch: the device has the lists of an earlier step.
+    if (step.attention.tokens === 0) return;
     await poisonFresh(this.memory, step);
     const query = [...queryTokens(step)];
     step.written = query.map(({ slot }) => slot).filter((slot) => slot >= 0);

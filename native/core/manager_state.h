@@ -426,6 +426,7 @@ struct Manager::State {
 
   std::vector<Transfer> transfers;
   std::uint32_t next_ticket = 0;
+  std::uint32_t step_serial = 0;
   CostModel costs;
   bool is_pressed = false;  // the device was full, and the high watermark was not reached since
   Stats stats;

@@ -402,6 +402,7 @@ void Manager::State::TellStep(std::uint32_t slot) {
   Step& step = steps[slot];
   std::uint32_t* words = StepWords(slot);
   TellEntries(slot);
+  step_serial++;
   std::uint32_t updates = 0;
   for (EntryChange& change : step.changes) {
     Sequence& sequence = sequences[change.sequence];
@@ -412,6 +413,7 @@ void Manager::State::TellStep(std::uint32_t slot) {
     record[2] = sequence.dirty_end - sequence.dirty_begin;
     change.update_end = sequence.dirty_end;
     sequence.dirty_begin = kNone;
+    shared[layout.row_serials + change.sequence] = step_serial;
   }
   std::uint32_t* record = words + layout.step_offloads;
   const auto tell_offloads = [&](const std::vector<BlockId>& from, const std::vector<BlockId>& to) {
@@ -442,6 +444,7 @@ void Manager::State::TellStep(std::uint32_t slot) {
   words[kStepCopies] = step.copies;
   words[kStepUpdates] = updates;
   words[kStepHostHits] = step.host_hits;
+  words[kStepSerial] = step_serial;
 }
 
 // What a batch is short of, of which a sequence of `whom` did not fit. Where its quota is narrower

@@ -56,6 +56,7 @@ SharedLayout SharedLayout::For(const Config& config) {
   layout.sequence_length = all.Take(sequences);
   layout.sequence_cached = all.Take(sequences);
   layout.sequence_state = all.Take(sequences);
+  layout.row_serials = all.Take(sequences);
   layout.transfer_moves = all.Take(groups * (cells + 1) * 3);
   layout.block_tables = all.Take(groups * sequences * cells);
   layout.steps = all.Take(config.max_open_steps * layout.step_words);

@@ -21,7 +21,8 @@ enum StepWord : std::uint32_t {
   kStepCopies = 5,
   kStepUpdates = 6,
   kStepHostHits = 7,
-  kStepHeaderWords = 8,
+  kStepSerial = 8,  // which of all steps it is
+  kStepHeaderWords = 9,
 };
 
 // Offsets in words. Arrays of a step stand at `step(i) + offset`.
@@ -33,6 +34,7 @@ struct SharedLayout {
   std::uint64_t sequence_length = 0;  // [max_sequences] committed tokens
   std::uint64_t sequence_cached = 0;  // [max_sequences] tokens found at open or resume
   std::uint64_t sequence_state = 0;   // [max_sequences] SequenceState
+  std::uint64_t row_serials = 0;      // [max_sequences] the step that last changed a row
   std::uint64_t transfer_moves =
       0;  // [groups * (max_blocks_per_sequence + 1)][3], of the last preempt
   std::uint64_t block_tables = 0;  // [groups][max_sequences][max_blocks_per_sequence]

@@ -133,8 +133,10 @@ export class Executor {
     job.work.beginExecute();
     job.hasBegun = true;
     const { attention } = job.work;
-    // A prefetch may come between a step and its pass.
-    if (attention !== undefined && !job.isPrefetch) this.#parts.tables.upload(attention);
+    if (attention === undefined) return;
+    // A prefetch may come between a step and its pass, which reads the lists of the step.
+    if (job.isPrefetch) this.#parts.tables.uploadCells(attention);
+    else this.#parts.tables.upload(attention);
   }
 
   /** Returns when all is submitted. */

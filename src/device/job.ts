@@ -37,7 +37,7 @@ export class Job {
 
   /** No pass follows it. */
   get isPrefetch(): boolean {
-    return this.work.attention?.batch === 0;
+    return this.work.attention?.tokens === 0;
   }
 
   ticket(stages: Stages): Ticket {

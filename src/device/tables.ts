@@ -82,11 +82,16 @@ export class UploadedTables implements StepTables {
     this.tokens = attention.tokens;
     this.#reserve(attention.tokens);
     this.#uploadLists(attention);
+    this.uploadCells(attention);
     for (let g = 0; g < attention.groups.length; g++) {
-      const tables = attention.groups[g]!;
-      this.#uploadChanges(this.blockTables[g]!, tables);
-      this.#write(this.slotMappings[g]!, 0, tables.slotMapping, 0, attention.tokens);
+      const { slotMapping } = attention.groups[g]!;
+      this.#write(this.slotMappings[g]!, 0, slotMapping, 0, attention.tokens);
     }
+  }
+
+  /** Queues what changed in the block tables, and nothing else. */
+  uploadCells({ groups }: Attention): void {
+    for (let g = 0; g < groups.length; g++) this.#uploadChanges(this.blockTables[g]!, groups[g]!);
   }
 
   get rows(): GPUBufferBinding {
