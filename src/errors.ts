@@ -111,7 +111,9 @@ export type ErrorCode =
   /** The layout has groups but no model, so the type of its elements is unknown. */
   | 'NO_MODEL'
   /** Heads that do not divide or are too long, or a tensor of the wrong length. */
-  | 'ATTENTION_SHAPE';
+  | 'ATTENTION_SHAPE'
+  /** Arrays for a kernel's metadata that have no room for a step. */
+  | 'METADATA_TOO_SMALL';
 
 /** Thrown on every misuse. `code` is stable and meant for programs; the message is for people. */
 export class PagedKvError extends Error {
