@@ -14,6 +14,7 @@ import type { Case } from './case.js';
 import { cachedCases } from './cases/cached.js';
 import { computedCases } from './cases/computed.js';
 import { decodeCases } from './cases/decode.js';
+import { metadataCases } from './cases/metadata.js';
 import { evictionCases } from './cases/eviction.js';
 import { sequenceCases } from './cases/sequences.js';
 import { turnCases } from './cases/turns.js';
@@ -24,6 +25,7 @@ import { differenceLines, garbageLines, memoryLines, timesTable } from './report
 
 const CASES: readonly Case[] = [
   ...decodeCases,
+  ...metadataCases,
   ...cachedCases,
   ...computedCases,
   ...sequenceCases,

@@ -31,11 +31,12 @@ export class DenseBlockTable extends Field {
     return batch * this.#width;
   }
 
-  /** O(batch + changed cells). */
-  write({ batch, groups }: Attention, rows: FollowedRows): void {
+  /** O(changed cells). */
+  write({ groups }: Attention, rows: FollowedRows): void {
     const { array } = this;
     const { blockTable } = groups[this.#group]!;
-    for (let place = 0; place < batch; place++) {
+    for (let i = 0; i < rows.changes; i++) {
+      const place = rows.changed[i]!;
       const to = place * this.#width;
       const from = rows.rows[place]! * this.#cells;
       const begin = rows.begin[place]!;
@@ -104,12 +105,13 @@ export class BlockList extends Field {
   }
 
   /** O(batch + changed cells + blocks that move). */
-  write({ batch, groups }: Attention, rows: FollowedRows): void {
+  write({ groups }: Attention, rows: FollowedRows): void {
     const { blockTable } = groups[this.#group]!;
     this.#placeAll(rows);
     this.#moveDown(rows);
     this.#moveUp(rows);
-    for (let place = 0; place < batch; place++) {
+    for (let i = 0; i < rows.changes; i++) {
+      const place = rows.changed[i]!;
       const to = this.#starts[place]!;
       const from = rows.rows[place]! * this.#cells;
       const end = rows.end[place]!;
@@ -130,7 +132,7 @@ export class BlockList extends Field {
 
   /** Leading blocks of a place that are what they were, but for those that are copied. */
   #kept({ begin, end, blocks, blocksBefore }: FollowedRows, place: number): number {
-    const isNew = begin[place] === 0 && end[place]! >= blocks[place]!;
+    const isNew = begin[place] === 0 && end[place] === blocks[place];
     return isNew ? 0 : Math.min(blocks[place]!, blocksBefore[place]!);
   }
 

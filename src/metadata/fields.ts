@@ -38,10 +38,15 @@ abstract class PerSequence extends Field {
   protected abstract of(attention: Attention, i: number): number;
 }
 
-/** Tokens in memory before the step. */
-export class PastLengths extends PerSequence {
-  protected of({ pastLengths }: Attention, i: number): number {
-    return pastLengths[i]!;
+/** `[batch]`: tokens in memory before the step. */
+export class PastLengths extends Field {
+  lengthFor({ batch }: Attention): number {
+    return batch;
+  }
+
+  write({ batch, pastLengths }: Attention): void {
+    this.array.set(pastLengths);
+    this.changed.add(0, batch);
   }
 }
 
@@ -80,7 +85,7 @@ export class QueryStarts extends Field {
   }
 
   write({ batch, cumulativeLengths }: Attention): void {
-    for (let i = 0; i <= batch; i++) this.array[i] = cumulativeLengths[i]!;
+    this.array.set(cumulativeLengths);
     this.changed.add(0, batch + 1);
   }
 }
@@ -99,8 +104,7 @@ export class Slots extends Field {
   }
 
   write({ tokens, groups }: Attention): void {
-    const { slotMapping } = groups[this.#group]!;
-    for (let i = 0; i < tokens; i++) this.array[i] = slotMapping[i]!;
+    this.array.set(groups[this.#group]!.slotMapping);
     this.changed.add(0, tokens);
   }
 }

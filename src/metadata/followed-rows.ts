@@ -12,9 +12,8 @@ import { UPDATE_WORDS } from '../words.js';
 export const NO_ROW = -1;
 
 export class FollowedRows {
-  /** Sequences of the step, and of the one before. */
+  /** Sequences of the step. */
   batch = 0;
-  batchBefore = 0;
   /** By place: the row; −1 where nothing is known of what stands there. */
   readonly rows: Int32Array;
   /** By place: blocks that hold tokens once the step is done, and how many stood there before. */
@@ -23,7 +22,12 @@ export class FollowedRows {
   /** By place: the cells to copy, from `begin` to `end`; none where these are equal. */
   readonly begin: Int32Array;
   readonly end: Int32Array;
+  /** The places where cells or the number of blocks changed, ascending: the first `changes` count. */
+  readonly changed: Int32Array;
+  changes = 0;
   readonly #blockSize: number;
+  /** By place: tokens once the step is done. */
+  readonly #totals: Int32Array;
   /** By place: when the row was told of last, as it was copied. */
   readonly #serials: Uint32Array;
   #serial = 0;
@@ -37,31 +41,44 @@ export class FollowedRows {
     this.blocksBefore = new Int32Array(places);
     this.begin = new Int32Array(places);
     this.end = new Int32Array(places);
+    this.changed = new Int32Array(places);
+    this.#totals = new Int32Array(places);
     this.#serials = new Uint32Array(places);
   }
 
   /** `mostBlocks`: of one sequence. Throws `METADATA_TOO_SMALL`, and has then changed nothing. O(batch). */
   follow(attention: Attention, mostBlocks: number): void {
     this.#check(attention, mostBlocks);
-    this.blocksBefore.set(this.blocks);
-    this.batchBefore = this.batch;
-    this.batch = attention.batch;
+    this.#settle();
+    // Of what most places need, nothing is read twice.
+    const { batch, rows, rowSerials } = attention;
+    const { rows: known, blocks } = this;
+    const totals = this.#totals;
+    const serials = this.#serials;
+    const blockSize = this.#blockSize;
     const { tableUpdates } = attention.groups[0]!;
     const isNext = this.#hasFollowed && (this.#serial + 1) >>> 0 === attention.serial;
     let update = 0;
-    for (let place = 0; place < attention.batch; place++) {
-      const row = attention.rows[place]!;
+    for (let place = 0; place < batch; place++) {
+      const row = rows[place]!;
+      const serial = rowSerials[row]!;
+      const room = blocks[place]! * blockSize;
+      const total = totals[place]!;
+      const isSame = known[place] === row && serials[place] === serial;
+      if (isSame && total <= room && total > room - blockSize) continue;
+
       const isTold = update < tableUpdates.length && tableUpdates[update] === row;
-      this.blocks[place] = this.#blocksAt(attention, place);
-      if (this.rows[place] !== row) this.#copy(place, 0, this.blocks[place]!);
-      else if (isTold && isNext) this.#copyChanged(place, tableUpdates, update);
-      else if (this.#serials[place] === attention.rowSerials[row]) this.#copyMore(place);
-      else this.#copy(place, 0, this.blocks[place]!);
+      this.#note(place, Math.ceil(total / blockSize));
+      if (isSame) this.#copyMore(place);
+      else if (known[place] === row && isTold && isNext)
+        this.#copyTold(place, tableUpdates, update);
+      else this.end[place] = blocks[place]!;
       if (isTold) update += UPDATE_WORDS;
-      this.rows[place] = row;
-      this.#serials[place] = attention.rowSerials[row]!;
+      known[place] = row;
+      serials[place] = serial;
     }
-    this.rows.fill(NO_ROW, attention.batch);
+    known.fill(NO_ROW, batch);
+    this.batch = batch;
     this.#serial = attention.serial;
     this.#hasFollowed = true;
   }
@@ -70,34 +87,47 @@ export class FollowedRows {
     if (batch > this.rows.length) {
       throw tooSmall(`a batch of ${batch} sequences`, `${this.rows.length}`);
     }
+    const totals = this.#totals;
+    let most = 0;
+    let start = 0;
     for (let place = 0; place < batch; place++) {
-      const query = cumulativeLengths[place + 1]! - cumulativeLengths[place]!;
-      if (pastLengths[place]! + query <= mostBlocks * this.#blockSize) continue;
-      throw tooSmall(`a sequence of ${pastLengths[place]! + query} tokens`, `${mostBlocks} blocks`);
+      const end = cumulativeLengths[place + 1]!;
+      const total = pastLengths[place]! + end - start;
+      start = end;
+      totals[place] = total;
+      if (total > most) most = total;
     }
+    if (most <= mostBlocks * this.#blockSize) return;
+    throw tooSmall(`a sequence of ${most} tokens`, `${mostBlocks} blocks`);
   }
 
-  #blocksAt({ pastLengths, cumulativeLengths }: Attention, place: number): number {
-    const query = cumulativeLengths[place + 1]! - cumulativeLengths[place]!;
-    return Math.ceil((pastLengths[place]! + query) / this.#blockSize);
+  /** What the last step changed is so now. */
+  #settle(): void {
+    for (let i = 0; i < this.changes; i++) {
+      const place = this.changed[i]!;
+      this.blocksBefore[place] = this.blocks[place]!;
+      this.begin[place] = this.end[place] = 0;
+    }
+    this.changes = 0;
   }
 
-  #copy(place: number, begin: number, end: number): void {
-    this.begin[place] = begin;
-    this.end[place] = Math.max(begin, end);
+  #note(place: number, blocks: number): void {
+    this.blocks[place] = blocks;
+    this.changed[this.changes++] = place;
   }
 
   /** What was told before may lie behind what the sequence had then. */
   #copyMore(place: number): void {
-    this.#copy(place, this.blocksBefore[place]!, this.blocks[place]!);
+    this.begin[place] = Math.min(this.blocksBefore[place]!, this.blocks[place]!);
+    this.end[place] = this.blocks[place]!;
   }
 
-  #copyChanged(place: number, updates: Uint32Array, at: number): void {
-    const first = Math.min(updates[at + 1]!, this.blocksBefore[place]!);
-    const told = updates[at + 1]! + updates[at + 2]!;
+  #copyTold(place: number, updates: Uint32Array, at: number): void {
     const blocks = this.blocks[place]!;
-    const end = blocks > this.blocksBefore[place]! ? blocks : Math.min(told, blocks);
-    this.#copy(place, first, end);
+    const before = this.blocksBefore[place]!;
+    const told = updates[at + 1]! + updates[at + 2]!;
+    this.begin[place] = Math.min(updates[at + 1]!, before, blocks);
+    this.end[place] = blocks > before ? blocks : Math.min(told, blocks);
   }
 }
 
