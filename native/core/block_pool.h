@@ -60,6 +60,7 @@ class BlockPool {
   }
 
   void Give(BlockId block) {
+    if (block == kNone) return;  // an entry has none in this group any more
     assert(state(block) != BlockState::kFree && state(block) != BlockState::kMirror);
     Unpair(block);
     if (quotas_ != nullptr) quotas_->Gave(block);
@@ -75,11 +76,14 @@ class BlockPool {
   }
 
   BlockState state(BlockId block) const { return records_[block].state; }
-  void set_state(BlockId block, BlockState state) { records_[block].state = state; }
+  void set_state(BlockId block, BlockState state) {
+    if (block != kNone) records_[block].state = state;
+  }
 
   // Of an indexed or arriving block: the run of its entry.
   std::uint32_t run(BlockId block) const { return records_[block].link; }
   void set_run(BlockId block, std::uint32_t run) {
+    if (block == kNone) return;
     if (state(block) == BlockState::kArriving) Unpair(block);
     records_[block].link = run;
     records_[block].state = BlockState::kIndexed;
@@ -121,6 +125,7 @@ class BlockPool {
   }
   // A device block is about to be written, or given away; or a host block that was taken is.
   void Unpair(BlockId block) {
+    if (block == kNone) return;
     const BlockId other = copy(block);
     if (other == kNone) return;
     set_copy(block, kNone);
@@ -137,7 +142,9 @@ class BlockPool {
   }
 
   // The block's state is about to be asked for, or changed.
-  void Prefetch(BlockId block) const { __builtin_prefetch(&records_[block], 1); }
+  void Prefetch(BlockId block) const {
+    if (block != kNone) __builtin_prefetch(&records_[block], 1);
+  }
 
   // Calls `visit` with each free block of both tiers, in the order in which they will be handed
   // out.

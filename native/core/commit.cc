@@ -261,6 +261,7 @@ void Manager::State::CommitEntry(std::uint32_t slot, const StepEntry& entry, con
   sequence.length = entry.end;
   sequence.computed = true;
   if (step.has_redundant) RefreshHeldCells(id);
+  if (has_local_groups && entry.begin / bs != entry.end / bs) StripBehind(id);
   shared[layout.sequence_length + id] = sequence.length;
 }
 
@@ -328,16 +329,26 @@ void Manager::State::PublishBlock(SequenceId id, const BlockId* set, const Token
   RetainBlock(id, child, sequence.blocks);
   if (!hidden && !index.IsHost(child)) {
     // Computed twice at once: the first one stays.
+    BlockId own[kMaxGroups];
+    std::copy_n(set, groups, own);
+    const bool yields = has_local_groups && sequence.tail != kNone;
+    if (yields) {
+      YieldTail(id, child);
+    } else if (has_local_groups) {
+      FillMissing(child, own);
+    }
     BlockId known[kMaxGroups];
     for (std::uint32_t group = 0; group < groups; ++group)
       known[group] = index.block(child, 0, group);
     SetCell(id, sequence.blocks, known);
     HoldChild(id, child);
     stats.duplicates++;
-    if (sequence.tail != kNone) {
+    if (yields) {
+      AdoptTail(id);
+    } else if (sequence.tail != kNone) {
       LeaveTail(id);
     } else {
-      GiveSetLater(set);
+      GiveSetLater(own);
     }
     return;
   }

@@ -10,6 +10,7 @@ void Manager::State::GiveSet(const BlockId* set) {
 }
 
 void Manager::State::GiveLater(std::uint32_t group, BlockId block) {
+  if (block == kNone) return;
   if (open_steps.empty()) {
     pools[group].Give(block);
     return;
@@ -84,6 +85,13 @@ bool Manager::State::ClaimTargetSet(std::uint32_t slot, PartitionId owner, Block
   return true;
 }
 
+// Each of its blocks may be taken. It has none where it lies behind what attention reads.
+void Manager::State::OfferClaim(std::uint64_t number) {
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    if (ClaimSet(number)[group] != kNone) spare_claims[group].push_back(number);
+  }
+}
+
 // Claims the last visible entry of a run on the device, and where it moves.
 void Manager::State::ClaimEntry(std::uint32_t slot, RunId run, std::uint32_t entry) {
   BlockId target[kMaxGroups];
@@ -94,7 +102,7 @@ void Manager::State::ClaimEntry(std::uint32_t slot, RunId run, std::uint32_t ent
   const bool offloads =
       is_mirrored || (has_host && ClaimTargetSet(slot, owner, target, target_claimed));
   const std::uint64_t number = PushClaim(run, entry, slot, false);
-  for (std::uint32_t group = 0; group < groups; ++group) spare_claims[group].push_back(number);
+  OfferClaim(number);
   if (!offloads) return;
   if (!is_mirrored) steps[slot].offloads++;
   Claim& claim = ClaimAt(number);
@@ -130,7 +138,7 @@ bool Manager::State::AdoptClaim(std::uint32_t slot, PartitionId whom, Reach reac
     if (reach == Reach::kOwn && quotas.owner(ClaimSet(number)[0]) != whom) continue;
     claim.step = slot;
     orphans--;
-    for (std::uint32_t group = 0; group < groups; ++group) spare_claims[group].push_back(number);
+    OfferClaim(number);
     return true;
   }
   return false;

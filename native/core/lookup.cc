@@ -22,8 +22,9 @@ Manager::LookupResult Manager::State::Lookup(Tokens tokens, std::string_view nam
   const RunId root = FindRoot(name);
   if (root == kNone || tokens.empty()) return result;
   const NewKeyList list(keys, ranges);  // for as long as this looks
-  const PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(list.id()));
+  PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(list.id()));
   const auto total = static_cast<std::uint32_t>(tokens.size());
+  CutToServed(match, 0, total);
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   const std::uint32_t found = std::min(match.tokens + part, total - 1);
   // Host runs stand below device runs, so the device part comes first.
@@ -108,7 +109,8 @@ bool Manager::State::LeavesWater(std::uint64_t blocks) {
 Manager::AdmissionResult Manager::State::Admission(Tokens tokens, std::string_view name,
                                                    KeyRanges ranges) {
   if (!ExtraKeys::AreValid(ranges)) return {Status::kInvalidKeys, 0, 0, false};
-  const PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
+  PrefixIndex::Match match = FindPrompt(name, tokens, ranges);
+  if (match.run != kNone) CutToServed(match, 0, static_cast<std::uint32_t>(tokens.size()));
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   // A hit that nobody holds is evictable now and will not be once it is held: count it once.
   std::uint32_t unheld = 0;

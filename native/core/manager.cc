@@ -27,8 +27,19 @@ std::uint32_t SetsPerStep(const Config& config) {
 }
 
 std::uint64_t Claims(const Config& config) {
-  return std::bit_ceil(2 * std::uint64_t{SetsPerStep(config)} * config.groups.size() *
-                       config.max_open_steps);
+  const std::uint64_t claims =
+      2 * std::uint64_t{SetsPerStep(config)} * config.groups.size() * config.max_open_steps;
+  // An entry that has no block in a group makes no room there: then all of them may be claimed.
+  const GroupConfig& first = config.groups[0];
+  const std::uint64_t entries = std::uint64_t{first.device_blocks} + first.host_blocks;
+  return std::bit_ceil(config.has_local_groups() ? std::max(claims, entries) : claims);
+}
+
+// The first group counts for all, so what it has is given back with the entry. Blocks behind move
+// to no host.
+bool IsLocalConfig(const Config& config, const GroupConfig& group) {
+  return !config.groups[0].is_local() && group.host_blocks == 0 && group.rollback >= 1 &&
+         (group.window == 0 || group.chunk == 0);
 }
 
 }  // namespace
@@ -53,6 +64,7 @@ Status Manager::CheckConfig(const Config& c) {
     // Slots are int32 in the tables.
     if (std::uint64_t{group.device_blocks} * c.block_size > INT32_MAX)
       return Status::kInvalidConfig;
+    if (group.is_local() && !IsLocalConfig(c, group)) return Status::kInvalidConfig;
     // A block moves to the host in every group, or in none.
     if ((group.host_blocks == 0) != (c.groups[0].host_blocks == 0)) return Status::kInvalidConfig;
   }
@@ -86,6 +98,7 @@ std::uint64_t Manager::MetadataBytes(const Config& config) {
 Manager::State::State(const Config& c, std::uint32_t* memory)
     : config(c),
       groups(static_cast<std::uint32_t>(c.groups.size())),
+      has_local_groups(c.has_local_groups()),
       row_cells(c.max_blocks_per_sequence()),
       layout(SharedLayout::For(c)),
       shared(memory),
@@ -301,6 +314,7 @@ void Manager::State::MatchPrompt(SequenceId id, RunId root, Tokens tokens, bool 
   const RunId from = sequence.run;
   PrefixIndex::Match match = index.Find(root, {}, tokens, keys.CursorOf(sequence.keys));
   if (sequence.turn.is_told && index.policy().remembers()) TellOpened(id, match, tokens);
+  CutToServed(match, 0, total);
   if (weighs) WeighPrompt(id, match, total);
   Attach(id, match, 0, total);
   if (from != kNone) ReleaseHold(from, HoldKind::kActive);
@@ -338,6 +352,7 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
   if (sequences[parent_id].state == SequenceState::kDropped)
     return {Status::kSequenceDropped, {}, 0};
   if (at > sequences[parent_id].length) return {Status::kBeyondEnd, {}, 0};
+  at = ServedLength(sequences[parent_id], at);
   if (free_sequences.empty()) return {Status::kTooManySequences, {}, 0};
   if (!EnsureRuns(3)) return {Status::kIndexFull, {}, 0};
   if (sequences[parent_id].steps == 0) ResolveTail(parent_id);
@@ -366,7 +381,10 @@ Manager::OpenResult Manager::State::Fork(SequenceHandle handle, std::uint32_t at
     if (child.state == SequenceState::kActive) tails[child.tail].active++;
     std::memcpy(TailTokens(id), TailTokens(parent_id), (at - parent.blocks * bs) * sizeof(Token));
   }
-  if (child.resident && child.state == SequenceState::kActive) {
+  const bool has_row = child.resident && child.state == SequenceState::kActive;
+  if (has_row && has_local_groups) {
+    FillRow(id);
+  } else if (has_row) {
     for (std::uint32_t group = 0; group < groups; ++group) {
       std::memcpy(Row(id, group), Row(parent_id, group), child.blocks * sizeof(BlockId));
     }
@@ -389,6 +407,7 @@ Status Manager::State::Truncate(SequenceHandle handle, std::uint32_t length) {
   if (sequence.steps != 0) return Status::kSequenceInStep;
   if (length > sequence.length) return Status::kBeyondEnd;
   if (length == sequence.length) return Status::kOk;
+  length = ServedLength(sequence, length);
   if (!EnsureRuns(2)) return Status::kIndexFull;
   ResolveTail(id);
   const std::uint32_t bs = config.block_size;
@@ -403,6 +422,8 @@ Status Manager::State::Truncate(SequenceHandle handle, std::uint32_t length) {
   } else if (tails[sequence.tail].holders == 1) {
     tails[sequence.tail].used = length - sequence.blocks * bs;
   }
+  // Others may have brought back what this row has no block for.
+  if (has_local_groups && sequence.resident) FillRow(id);
   TellSequence(id);
   return Status::kOk;
 }

@@ -121,6 +121,14 @@ struct Manager::State {
   PreemptMode CheaperMode(SequenceId id) const;
   VictimResult Victim(std::span<const SequenceHandle> handles, std::uint32_t blocks) const;
 
+  // --- Groups that read only what is near (local_groups.cc) ---
+  std::uint32_t ServedBlocks(RunId run, std::uint32_t blocks, std::uint32_t position) const;
+  std::uint32_t ServedLength(const Sequence& sequence, std::uint32_t length) const;
+  void CutToServed(PrefixIndex::Match& match, std::uint32_t before, std::uint32_t total) const;
+  void StripBehind(SequenceId id);
+  void FillMissing(RunId run, BlockId* set);
+  void YieldTail(SequenceId id, RunId run);
+
   // --- Retention (retention.cc) ---
   Status Retain(SequenceHandle handle, const Retention& retention);
   std::uint32_t RetainPrompt(Tokens tokens, std::string_view name, const Retention& retention,
@@ -181,6 +189,7 @@ struct Manager::State {
   const BlockId* ClaimTarget(std::uint64_t number) const {
     return &claim_targets[ClaimPlace(number) * groups];
   }
+  void OfferClaim(std::uint64_t number);
   bool AdoptClaim(std::uint32_t slot, PartitionId whom, Reach reach);
   bool EnsureSets(std::uint32_t slot, PartitionId whom, std::uint32_t first, std::uint32_t count);
   BlockId TakeBlock(std::uint32_t group, PartitionId whom);
@@ -385,6 +394,7 @@ struct Manager::State {
 
   const Config config;
   const std::uint32_t groups;
+  const bool has_local_groups;
   const std::uint32_t row_cells;  // of a row of a block table
   const SharedLayout layout;
   std::uint32_t* const shared;

@@ -47,6 +47,7 @@ void Manager::State::MatchAgain(EntryChange& change, Tokens tokens) {
     }
   }
   const std::uint32_t total = sequence.length + count;
+  CutToServed(match, before, total);
   WeighAgain(change.sequence, match, from, before, total);
   const std::uint32_t part = match.part >= config.min_partial_tokens ? match.part : 0;
   // A whole block of one token saves no token, but a block.

@@ -10,6 +10,7 @@ namespace {
 std::uint32_t EntryCapacity(const Config& config) {
   std::uint32_t capacity = kNone;
   for (const GroupConfig& group : config.groups) {
+    if (group.is_local()) continue;  // most entries may have no block there
     capacity = std::min(capacity, group.device_blocks + group.host_blocks);
   }
   return capacity;

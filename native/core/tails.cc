@@ -20,7 +20,7 @@ void Manager::State::MarkDirty(SequenceId id, std::uint32_t begin, std::uint32_t
 
 void Manager::State::SetCell(SequenceId id, std::uint32_t cell, const BlockId* set) {
   for (std::uint32_t group = 0; group < groups; ++group)
-    Row(id, group)[cell] = set[group] & ~kFromClaim;
+    Row(id, group)[cell] = set[group] == kNone ? kNone : set[group] & ~kFromClaim;
   MarkDirty(id, cell, cell + 1);
 }
 

@@ -73,9 +73,25 @@ enum class PolicyKind : std::uint32_t { kLru = 0, kArc = 1, kAdaptive = 2 };
 enum class OnboardPolicy : std::uint32_t { kAuto = 0, kAlways = 1, kNever = 2 };
 enum class Direction : std::uint32_t { kOffload = 0, kOnboard = 1 };
 
+// The blocks of a group, and which keys its attention reads: all, or, of the query at position p,
+// those from p + 1 - window on, or those from the begin of its chunk on, and always the first
+// sinks.
 struct GroupConfig {
   std::uint32_t device_blocks = 0;
   std::uint32_t host_blocks = 0;
+  std::uint32_t window = 0;  // tokens, the query's own among them; 0: all
+  std::uint32_t chunk = 0;   // tokens; 0: no chunks
+  std::uint32_t sinks = 0;   // tokens
+  // How many tokens can be taken back with all that the rest needs still there.
+  std::uint32_t rollback = 1;
+
+  // Whether what lies behind is given back.
+  bool is_local() const { return window > 0 || chunk > 0; }
+  // The first key, sinks aside, that the query at a position reads.
+  std::uint32_t NeededFrom(std::uint32_t position) const {
+    if (chunk > 0) return position / chunk * chunk;
+    return window > 0 && position + 1 > window ? position + 1 - window : 0;
+  }
 };
 
 struct Config {
@@ -110,6 +126,12 @@ struct Config {
   bool has_mirrors() const {
     return groups[0].host_blocks > 0 &&
            (host_mode == HostMode::kInclusive || host_write != HostWrite::kBack);
+  }
+  bool has_local_groups() const {
+    for (const GroupConfig& group : groups) {
+      if (group.is_local()) return true;
+    }
+    return false;
   }
   std::uint32_t max_blocks_per_sequence() const {
     return (max_sequence_tokens + block_size - 1) / block_size;

@@ -125,6 +125,8 @@ class Validator {
         digest_.Add(part);
       }
       DigestBlocks(sequence);
+      Require(s_.ServedLength(sequence, sequence.length) == sequence.length,
+              "a sequence lacks a block that it reads");
       if (sequence.state == SequenceState::kActive && sequence.resident) CheckRow(id);
     }
     Require(closing == s_.closing_sequences, "the count of closing sequences is off");
@@ -146,17 +148,29 @@ class Validator {
     }
   }
 
+  bool IsRead(const Sequence& sequence, std::uint32_t group, std::uint32_t cell) const {
+    const GroupConfig& kind = s_.config.groups[group];
+    const std::uint64_t first = std::uint64_t{cell} * s_.config.block_size;
+    return first + s_.config.block_size > kind.NeededFrom(sequence.length) || first < kind.sinks;
+  }
+
   // The rows are written for the device, and only checked here: nothing of the core is read from
   // them.
   void CheckRow(SequenceId id) {
     const Sequence& sequence = s_.sequences[id];
     const std::uint64_t row = s_.layout.block_tables + std::uint64_t{id} * s_.row_cells;
+    const std::uint64_t group_cells = std::uint64_t{s_.config.max_sequences} * s_.row_cells;
     for (RunId run = sequence.run; index_.run(run).parent != kNone; run = index_.run(run).parent) {
       Require(!index_.IsHost(run), "a resident sequence holds a block on the host");
       if (sequence.steps != 0) continue;
       for (std::uint32_t entry = 0; entry < index_.run(run).length; ++entry) {
-        Require(s_.shared[row + index_.run(run).depth + entry] == index_.block(run, entry, 0),
-                "a block table names another block than the index");
+        const std::uint32_t cell = index_.run(run).depth + entry;
+        for (std::uint32_t group = 0; group < s_.groups; ++group) {
+          if (!IsRead(sequence, group, cell)) continue;
+          Require(s_.shared[row + std::uint64_t{group} * group_cells + cell] ==
+                      index_.block(run, entry, group),
+                  "a block table names another block than the index");
+        }
       }
     }
     if (sequence.steps == 0 && sequence.tail != kNone) {
@@ -265,11 +279,15 @@ class Validator {
       entry_digest.Add(content_.DigestOf(index_.ExtraOf(id, entry)));
       for (std::uint32_t group = 0; group < s_.groups; ++group) {
         const BlockId block = index_.block(id, entry, group);
+        entry_digest.Add(block);
+        if (block == kNone) {
+          Require(s_.config.groups[group].is_local(), "an entry has lost a block");
+          continue;
+        }
         See(group, block, BlockState::kIndexed, "an indexed block is not marked as such");
         Require(s_.pools[group].run(block) == id, "a block names another run");
         Require(s_.pools[group].IsHost(block) == index_.IsHost(id),
                 "a block and its run are in two tiers");
-        entry_digest.Add(block);
         if (!index_.IsHost(id) && s_.pools[group].HasMirror(block))
           entry_digest.Add(s_.pools[group].copy(block));
       }
@@ -393,7 +411,7 @@ class Validator {
     digest_.Add(claim.step);
     for (std::uint32_t group = 0; group < s_.groups; ++group) {
       const BlockId block = s_.claim_sets[at * s_.groups + group];
-      if (claim.run == kNone)
+      if (claim.run == kNone && block != kNone)
         See(group, block, BlockState::kPrivate, "a claimed block is not marked as such");
       if (claim.offloads && (claim.target_claimed >> group & 1u) == 0) {
         See(group, s_.claim_targets[at * s_.groups + group], BlockState::kArriving,

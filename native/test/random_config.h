@@ -12,6 +12,13 @@
 
 namespace pagedkv::test {
 
+// Mostly so short that something lies behind soon.
+inline void MakeLocal(Random& random, GroupConfig& group) {
+  (random.OneIn(3) ? group.chunk : group.window) = random.Between(1, 20);
+  if (random.OneIn(3)) group.sinks = random.Between(1, 10);
+  if (random.OneIn(2)) group.rollback = random.Between(1, 12);
+}
+
 inline Config RandomConfig(Random& random) {
   Config config;
   config.block_size = random.Between(1, 8);
@@ -20,6 +27,7 @@ inline Config RandomConfig(Random& random) {
   for (std::uint32_t g = random.Between(1, 2); g > 0; --g) {
     config.groups.push_back({random.Between(2, most), has_host ? random.Between(1, most) : 0});
   }
+  if (!has_host && config.groups.size() > 1 && random.OneIn(2)) MakeLocal(random, config.groups[1]);
   config.max_sequences = random.Between(2, 8);
   config.max_sequence_tokens = random.Between(config.block_size, config.block_size * 9);
   config.max_batch_sequences = random.Between(1, std::min(4u, config.max_sequences));
@@ -45,6 +53,9 @@ inline std::string Describe(const Config& config) {
   out << "block_size " << config.block_size << ", groups";
   for (const GroupConfig& group : config.groups) {
     out << ' ' << group.device_blocks << '+' << group.host_blocks;
+    if (!group.is_local()) continue;
+    out << " (window " << group.window << ", chunk " << group.chunk << ", sinks " << group.sinks
+        << ", rollback " << group.rollback << ')';
   }
   out << ", max: sequences " << config.max_sequences << ", sequence_tokens "
       << config.max_sequence_tokens << ", batch " << config.max_batch_sequences << " x "

@@ -187,6 +187,7 @@ SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_
   Sequence& sequence = sequences_.back();
   sequence.name_space = from.name_space;
   sequence.keys = from.keys;
+  at = LengthToldOf(sequence, at);
   sequence.tokens = Head(from.tokens, at);
   sequence.values = {from.values.begin(), from.values.begin() + at};
   sequence.has_row = HadRow(parent) && State(parent) == SequenceState::kActive;
@@ -194,6 +195,14 @@ SimulatedDevice::Opened SimulatedDevice::TryFork(SequenceId parent, std::uint32_
   ActFor(opened.sequence);
   Check();
   return opened;
+}
+
+// Where something lies behind, less may be left than was asked for: the core tells how much.
+std::uint32_t SimulatedDevice::LengthToldOf(const Sequence& sequence, std::uint32_t asked) const {
+  const std::uint32_t told = words_[layout_.sequence_length + sequence.handle.slot];
+  CHECK(told <= asked);
+  if (!config_.has_local_groups()) CHECK_EQ(told, asked);
+  return told;
 }
 
 // Whether its row would tell where its blocks are, if no step were open.
@@ -239,6 +248,7 @@ Status SimulatedDevice::TryTruncate(SequenceId id, std::uint32_t length) {
   ++changes_;
   CHECK(!sequence.is_closed);
   CHECK(length <= sequence.tokens.size());
+  length = LengthToldOf(sequence, length);
   sequence.tokens.resize(length);
   sequence.values.resize(length);
   ActFor(id);

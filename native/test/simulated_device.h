@@ -305,6 +305,8 @@ class SimulatedDevice {
   Place ResolveBeforeCopies(std::uint32_t group, Place place, std::size_t steps) const;
   Value ValueAt(std::uint32_t group, Place place, std::uint32_t offset) const;
   void ReadBack(SequenceId sequence) const;
+  std::uint32_t LengthToldOf(const Sequence& sequence, std::uint32_t asked) const;
+  bool IsRead(std::uint32_t group, std::uint32_t position, std::uint32_t cell) const;
   void CheckTier(const TierStats& tier, std::uint32_t total) const;
 
   Config config_;

@@ -197,6 +197,14 @@ void SimulatedDevice::Forward(Step& step) {
   CheckPast(step);
 }
 
+// Whether a query at a position, or a later one, reads a cell of a group's block table.
+bool SimulatedDevice::IsRead(std::uint32_t group, std::uint32_t position,
+                             std::uint32_t cell) const {
+  const GroupConfig& kind = config_.groups[group];
+  const std::uint32_t first = cell * config_.block_size;
+  return first + config_.block_size > kind.NeededFrom(position) || first < kind.sinks;
+}
+
 // The uploaded tables must name what the core meant, and every past token must be there.
 void SimulatedDevice::CheckPast(const Step& step) const {
   for (const StepEntry& entry : step.entries) {
@@ -205,6 +213,7 @@ void SimulatedDevice::CheckPast(const Step& step) const {
     for (std::uint32_t g = 0; g < config_.groups.size(); ++g) {
       const std::uint64_t offset = RowOffset(g, slot);
       for (std::size_t cell = 0; cell < entry.rows[g].size(); ++cell) {
+        if (!IsRead(g, past, static_cast<std::uint32_t>(cell))) continue;
         const BlockId block = uploaded_[offset + cell];
         CHECK(block < config_.groups[g].device_blocks);
         // A duplicate may have ended since, by the commit of an older step.
@@ -212,6 +221,7 @@ void SimulatedDevice::CheckPast(const Step& step) const {
         if (block != live) CHECK_EQ(block, entry.rows[g][cell]);
       }
       for (std::uint32_t at = 0; at < past; ++at) {
+        if (!IsRead(g, past, at / config_.block_size)) continue;
         const BlockId block = uploaded_[offset + at / config_.block_size];
         const Value value = ValueAt(g, {false, block}, at % config_.block_size);
         CHECK_EQ(value, InGroup(entry.values[at], g));
@@ -337,6 +347,7 @@ void SimulatedDevice::ReadBack(SequenceId id) const {
   for (std::uint32_t g = 0; g < config_.groups.size(); ++g) {
     const std::vector<BlockId> row = Row(id, g);
     for (std::uint32_t cell = 0; cell < row.size(); ++cell) {
+      if (!IsRead(g, static_cast<std::uint32_t>(sequence.values.size()), cell)) continue;
       const std::uint32_t device_blocks = config_.groups[g].device_blocks;
       CHECK(row[cell] < device_blocks + config_.groups[g].host_blocks);
       Place place{row[cell] >= device_blocks, row[cell]};
