@@ -138,7 +138,14 @@ function toWords(config: Config): Uint32Array {
     ONBOARDING.indexOf(config.onboard),
     config.lowWater,
     config.highWater,
-    ...config.groups.flatMap((group) => [group.deviceBlocks, group.hostBlocks]),
+    ...config.groups.flatMap(({ deviceBlocks, hostBlocks, window, chunk, sinks, rollback }) => [
+      deviceBlocks,
+      hostBlocks,
+      window ?? 0,
+      chunk ?? 0,
+      sinks ?? 0,
+      rollback ?? 1,
+    ]),
   );
 }
 

@@ -29,15 +29,8 @@ export type {
 } from './events.js';
 export type { KeyRange, NamespaceOption, PromptOptions } from './prompt.js';
 export type { Pin } from './pin.js';
-export type {
-  Bytes,
-  EvictionPolicy,
-  GroupOptions,
-  HostOptions,
-  KvCacheManagerOptions,
-  PoolSize,
-  Watermarks,
-} from './options.js';
+export type { Bytes, GroupOptions, PoolSize } from './groups.js';
+export type { EvictionPolicy, HostOptions, KvCacheManagerOptions, Watermarks } from './options.js';
 export type * from './plan.js';
 export type { QuotaOptions, TierQuota } from './quota.js';
 export type { Sequence, SequenceState } from './sequence.js';

@@ -1,13 +1,11 @@
 /** What a manager is made from: the options of its users, and the checked configuration that they become. */
 import { PagedKvError } from './errors.js';
 import { ONBOARDING, type Onboarding } from './costs.js';
+import { readShape, withPools, type GroupOptions, type PoolSize } from './groups.js';
 import { native } from './native.js';
 import { readClock, type Milliseconds } from './retention.js';
-import type { CacheLayout, DType, GroupLayout, ModelShape, Plane } from './plan.js';
-import { readBoolean, readChoice, readInteger, readOptions, show, type Given } from './validate.js';
-
-/** Bytes of memory. */
-export type Bytes = number;
+import type { CacheLayout, GroupLayout, ModelShape } from './plan.js';
+import { readBoolean, readChoice, readInteger, readOptions, show } from './validate.js';
 
 /**
  * Which cached block leaves first, among those of one priority.
@@ -23,9 +21,6 @@ export type EvictionPolicy = 'adaptive' | 'lru' | 'arc';
 
 /** By number: `PolicyKind` of the core. */
 export const EVICTION_POLICIES: readonly EvictionPolicy[] = ['lru', 'arc', 'adaptive'];
-
-/** A pool by its blocks, or by the bytes it may take: as many whole blocks of every group as fit. */
-export type PoolSize = { readonly blocks: number } | { readonly bytes: Bytes };
 
 /** Which gives way first where the host is full: see `HostOptions`. By number: `HostMode` of the core. */
 export const HOST_MODES = ['exclusive', 'inclusive'] as const;
@@ -61,17 +56,10 @@ export interface Watermarks {
   readonly high?: number;
 }
 
-/** Layers that share one kind of attention, for models that `model` cannot describe. */
-export interface GroupOptions {
-  readonly name: string;
-  readonly kind: 'full';
-  readonly planes: readonly Plane[];
-}
-
 export interface KvCacheManagerOptions {
-  /** A model whose layers all keep full keys and values. Give this or `groups`. */
+  /** A model whose layers keep keys and values. Give this or `groups`. */
   readonly model?: ModelShape;
-  /** The cache groups, each with its planes. Every group has as many blocks as the pool says. */
+  /** The cache groups, each with its planes. A group has as many blocks as the pool says, or as it asks for. */
   readonly groups?: readonly GroupOptions[];
   /** Token slots in a block, 1 to 1024. Default 16. */
   readonly blockSize?: number;
@@ -164,14 +152,7 @@ const NAMES = [
   'clock',
 ] as const satisfies readonly (keyof KvCacheManagerOptions)[];
 
-export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = { f32: 4, f16: 2 };
-
 const MAX_BATCH_TOKENS = 2 ** 24;
-const MAX_LAYERS = 65536;
-const MAX_PLANES = 65536;
-/** Of one plane; the bytes of a block in all planes of all groups then stay exact. */
-const MAX_BYTES_PER_TOKEN = 2 ** 24;
-
 /** Refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`; nothing is made before all is checked. */
 export function readManagerOptions(options: unknown): Config {
   const given = readOptions('the manager', options, NAMES);
@@ -183,7 +164,7 @@ export function readManagerOptions(options: unknown): Config {
   const maxSequenceTokens = integer('maxSequenceTokens', native.maxSequenceTokens, 32768);
   const cells = Math.ceil(maxSequenceTokens / blockSize);
   const transfers = Math.min(Math.max(4096, cells), native.maxBlocksPerPool);
-  const { model, groups: shapes } = readShape(given);
+  const { model, groups: shapes } = readShape(given, blockSize);
   const host = readHost(given.host);
   const groups = withPools(shapes, blockSize, given.device, host.size);
   return {
@@ -235,94 +216,6 @@ function readShare(name: string, value: unknown, min: number, otherwise: number)
   );
 }
 
-interface Shape {
-  readonly model: ModelShape | undefined;
-  readonly groups: readonly GroupOptions[];
-}
-
-function readShape(given: Given<'model' | 'groups'>): Shape {
-  if ((given.model === undefined) === (given.groups === undefined)) {
-    throw new PagedKvError('INVALID_OPTION', "give either 'model' or 'groups'");
-  }
-  if (given.model !== undefined) {
-    const model = readModel(given.model);
-    return { model, groups: [groupOf(model)] };
-  }
-  const groups = readList('groups', given.groups, native.maxGroups).map(readGroup);
-  refuseTwice(
-    'groups',
-    groups.map((group) => group.name),
-  );
-  return { model: undefined, groups };
-}
-
-function readModel(options: unknown): ModelShape {
-  const given = readOptions('model', options, ['layers', 'kvHeads', 'headDim', 'dtype']);
-  return Object.freeze({
-    layers: readInteger('model.layers', given.layers, 1, MAX_LAYERS / 2),
-    kvHeads: readInteger('model.kvHeads', given.kvHeads, 1, 1024),
-    headDim: readInteger('model.headDim', given.headDim, 1, 4096),
-    dtype: readChoice('model.dtype', given.dtype, ['f32', 'f16']),
-  });
-}
-
-function groupOf({ layers, kvHeads, headDim, dtype }: ModelShape): GroupOptions {
-  const bytesPerToken = kvHeads * headDim * BYTES_PER_ELEMENT[dtype];
-  const planes = Array.from({ length: layers }, (_, layer) => [
-    Object.freeze({ layer, name: 'key', bytesPerToken }),
-    Object.freeze({ layer, name: 'value', bytesPerToken }),
-  ]);
-  return { name: 'full', kind: 'full', planes: planes.flat() };
-}
-
-function readGroup(options: unknown, index: number): GroupOptions {
-  const what = `groups[${index}]`;
-  const given = readOptions(what, options, ['name', 'kind', 'planes']);
-  const planes = readList(`${what}.planes`, given.planes, MAX_PLANES).map((plane, i) =>
-    readPlane(`${what}.planes[${i}]`, plane),
-  );
-  refuseTwice(
-    `${what}.planes`,
-    planes.map(({ layer, name }) => `${name} of layer ${layer}`),
-  );
-  return {
-    name: readName(`${what}.name`, given.name),
-    kind: readChoice(`${what}.kind`, given.kind, ['full']),
-    planes,
-  };
-}
-
-function readPlane(what: string, options: unknown): Plane {
-  const given = readOptions(what, options, ['layer', 'name', 'bytesPerToken']);
-  return Object.freeze({
-    layer: readInteger(`${what}.layer`, given.layer, 0, MAX_LAYERS),
-    name: readName(`${what}.name`, given.name),
-    bytesPerToken: readInteger(
-      `${what}.bytesPerToken`,
-      given.bytesPerToken,
-      1,
-      MAX_BYTES_PER_TOKEN,
-    ),
-  });
-}
-
-function withPools(
-  groups: readonly GroupOptions[],
-  blockSize: number,
-  device: unknown,
-  host: unknown,
-): readonly GroupLayout[] {
-  const bytesPerToken = groups
-    .flatMap((group) => group.planes)
-    .reduce((sum, plane) => sum + plane.bytesPerToken, 0);
-  const blockBytes = bytesPerToken * blockSize;
-  const deviceBlocks = readPool('device', device, blockBytes);
-  const hostBlocks = host === undefined ? 0 : readPool('host', host, blockBytes);
-  return groups.map(({ name, kind, planes }) =>
-    Object.freeze({ name, kind, planes: Object.freeze(planes), deviceBlocks, hostBlocks }),
-  );
-}
-
 interface Host {
   /** As `readPool` takes it; undefined for none. */
   readonly size: unknown;
@@ -343,47 +236,4 @@ function readHost(options: unknown): Host {
     mode: readChoice('host.mode', mode, HOST_MODES, 'exclusive'),
     write: readChoice('host.write', write, HOST_WRITES, 'back'),
   };
-}
-
-/** Blocks of a pool. `blockBytes`: of one block in every group. */
-function readPool(name: string, options: unknown, blockBytes: Bytes): number {
-  const given = readOptions(name, options, ['blocks', 'bytes']);
-  if ((given.blocks === undefined) === (given.bytes === undefined)) {
-    throw new PagedKvError('INVALID_OPTION', `${name} needs either 'blocks' or 'bytes'`);
-  }
-  if (given.blocks !== undefined) {
-    return readInteger(`${name}.blocks`, given.blocks, 1, native.maxBlocksPerPool);
-  }
-  const bytes = readInteger(`${name}.bytes`, given.bytes, 1, Number.MAX_SAFE_INTEGER);
-  const blocks = Math.floor(bytes / blockBytes);
-  if (blocks >= 1 && blocks <= native.maxBlocksPerPool) return blocks;
-  throw new PagedKvError(
-    'INVALID_OPTION',
-    `${name}.bytes of ${bytes} is ${blocks} blocks of ${blockBytes} bytes; ` +
-      `a pool has from 1 to ${native.maxBlocksPerPool}`,
-  );
-}
-
-function readName(name: string, value: unknown): string {
-  if (typeof value === 'string' && value !== '') return value;
-  throw new PagedKvError('INVALID_OPTION', `${name} must be a name, got ${show(value)}`);
-}
-
-/** A copy of the list, each element read once. */
-function readList(name: string, value: unknown, max: number): unknown[] {
-  if (!Array.isArray(value) || value.length < 1 || value.length > max) {
-    throw new PagedKvError(
-      'INVALID_OPTION',
-      `${name} must be an array of 1 to ${max}, got ${show(value)}`,
-    );
-  }
-  return Array.from(value as readonly unknown[]);
-}
-
-function refuseTwice(name: string, keys: readonly string[]): void {
-  const seen = new Set<string>();
-  for (const key of keys) {
-    if (seen.has(key)) throw new PagedKvError('INVALID_OPTION', `${name} has '${key}' twice`);
-    seen.add(key);
-  }
 }

@@ -10,18 +10,31 @@ export interface Plane {
   /** What the plane holds: `'key'` and `'value'` for the usual model. */
   readonly name: string;
   readonly bytesPerToken: number;
+  /** Other layers that read this plane, and have none of their own. */
+  readonly sharedBy?: readonly number[];
 }
 
 /** The memory that one cache group needs. Block `b` of a plane begins at byte `b * blockSize * bytesPerToken`. */
 export interface GroupLayout {
   readonly name: string;
-  readonly kind: 'full';
+  /** Which keys a query reads: all before it, those in a window that ends with it, or those of its chunk. */
+  readonly kind: GroupKind;
+  /** Of kind `'sliding'`: keys that a query reads, its own among them. */
+  readonly window?: number;
+  /** Of kind `'chunked'`: tokens of a chunk; a query reads those of its own chunk up to itself. */
+  readonly chunk?: number;
+  /** Tokens at the start of a sequence that every query reads, whatever the kind. */
+  readonly sinks?: number;
+  /** Tokens that can be taken back from a sequence's end with all that is read before them still there. */
+  readonly rollback?: number;
   readonly planes: readonly Plane[];
   /** Blocks in the device pool; block ids of the device tier run from 0 to `deviceBlocks - 1`. */
   readonly deviceBlocks: number;
   /** Blocks in the host pool, numbered from 0; 0 when there is no host tier. */
   readonly hostBlocks: number;
 }
+
+export type GroupKind = 'full' | 'sliding' | 'chunked';
 
 export interface CacheLayout {
   /** Token slots in a block. */
@@ -37,12 +50,30 @@ export interface CacheLayout {
 
 export type DType = 'f32' | 'f16';
 
-/** A model whose layers all keep full keys and values. Every plane is `[blocks, blockSize, kvHeads, headDim]`. */
+/** Layers that attend only to what is near: to a window or to their chunk, and to the first tokens. */
+export interface LocalLayers {
+  /** Which, counted from 0. At least one layer must read all. */
+  readonly layers: readonly number[];
+  /** Keys that a query reads, its own among them. Give this or `chunk`. */
+  readonly window?: number;
+  /** Tokens of a chunk: a query reads its own chunk up to itself. */
+  readonly chunk?: number;
+  /** Tokens at the start of a sequence that every query reads. Default 0. */
+  readonly sinks?: number;
+  /** Tokens that can be taken back with all that is read before them still there. Default: a block. */
+  readonly rollback?: number;
+  /** Blocks of these layers on the device. Default: as many as the other layers have. */
+  readonly deviceBlocks?: number;
+}
+
+/** A model whose layers keep keys and values. Every plane is `[blocks, blockSize, kvHeads, headDim]`. */
 export interface ModelShape {
   readonly layers: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly dtype: DType;
+  /** Layers that do not read all: these are a cache group of their own, named `'local'`. */
+  readonly local?: LocalLayers;
 }
 
 /**

@@ -110,7 +110,8 @@ export class Sequence {
   }
 
   /**
-   * A second sequence of the first `at` committed tokens (default: all), which shares every block.
+   * A second sequence of the first `at` committed tokens (default: all), which shares every block. Its `length` is
+   * less where a group has given back what those tokens would read, as with `truncate`.
    * Throws `BEYOND_END`, `SEQUENCE_DROPPED`, `TOO_MANY_SEQUENCES`, `INDEX_FULL`. O(runs of blocks) and a
    * copy of the block table's row.
    */
@@ -122,12 +123,15 @@ export class Sequence {
   }
 
   /**
-   * Gives back all tokens from `length` on. Throws `BEYOND_END`, `SEQUENCE_DROPPED`, `INDEX_FULL`, and
-   * `SEQUENCE_IN_STEP` while a step that holds it is open. O(runs of blocks given back).
+   * Gives back all tokens from `length` on, and returns how many the sequence has then: fewer where a group has
+   * given back what they would read (see `rollback`), so that those up to `length` have to be computed again. Throws
+   * `BEYOND_END`, `SEQUENCE_DROPPED`, `INDEX_FULL`, and `SEQUENCE_IN_STEP` while a step that holds it is open.
+   * O(runs of blocks given back); with groups that do not read all, O(blocks).
    */
-  truncate(length: number): void {
+  truncate(length: number): number {
     const core = Sequence.#coreOf(this);
     check(native.truncate(core.id, this.#slot, this.#generation, readWord('length', length)));
+    return this.length;
   }
 
   /**

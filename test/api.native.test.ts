@@ -13,7 +13,7 @@ const MANAGER_CLOSED = 101;
 
 /** 16-token blocks, 4 sequences of 64 tokens, a batch of 4 and 64 tokens, 2 steps, least recently used, no events,
  * an exclusive host that is written back, what is on it weighed, no watermarks, and 8 device blocks. */
-const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0);
+const CONFIG = Uint32Array.of(16, 4, 64, 4, 64, 2, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1);
 const MEASURES = 23;
 
 type AnyCall = (...values: unknown[]) => unknown;

@@ -92,9 +92,51 @@ describe('options that cannot be', () => {
     ],
     [
       'a group of another kind',
-      { groups: [{ ...GROUP, kind: 'sliding' }], device: { blocks: 1 } },
+      { groups: [{ ...GROUP, kind: 'ring' }], device: { blocks: 1 } },
       'INVALID_OPTION',
-      /groups\[0\].kind must be 'full'/,
+      /groups\[0\].kind must be 'full' or 'sliding' or 'chunked'/,
+    ],
+    [
+      'a first group that does not read all',
+      { groups: [{ ...GROUP, kind: 'sliding', window: 8 }], device: { blocks: 1 } },
+      'INVALID_OPTION',
+      /the first of the groups must be of kind 'full'/,
+    ],
+    [
+      'a window of a group that reads all',
+      { groups: [{ ...GROUP, window: 8 }], device: { blocks: 1 } },
+      'INVALID_OPTION',
+      /groups\[0\] of kind 'full' takes no 'window'/,
+    ],
+    [
+      'a sliding group without a window',
+      { groups: [GROUP, { ...GROUP, name: 'near', kind: 'sliding' }], device: { blocks: 1 } },
+      'INVALID_OPTION',
+      /groups\[1\].window/,
+    ],
+    [
+      'a host tier with groups that give back what lies behind',
+      { ...GOOD, model: { ...MODEL, local: { layers: [0], window: 8 } }, host: { blocks: 1 } },
+      'INVALID_OPTION',
+      /leave 'host' out/,
+    ],
+    [
+      'a model whose layers are all local',
+      { ...GOOD, model: { ...MODEL, local: { layers: [1, 0], window: 8 } } },
+      'INVALID_OPTION',
+      /at least one layer must read all/,
+    ],
+    [
+      'local layers that are neither',
+      { ...GOOD, model: { ...MODEL, local: { layers: [0] } } },
+      'INVALID_OPTION',
+      /needs either 'window' or 'chunk'/,
+    ],
+    [
+      'local layers without a chance to take back',
+      { ...GOOD, model: { ...MODEL, local: { layers: [0], chunk: 8, rollback: 0 } } },
+      'INVALID_OPTION',
+      /model.local.rollback/,
     ],
     [
       'two groups of a name',

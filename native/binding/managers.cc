@@ -10,9 +10,9 @@
 namespace pagedkv::binding {
 namespace {
 
-// Words of a configuration before its groups, which are two words each.
+// Words of a configuration before its groups, and of each of these.
 constexpr std::size_t kConfigWords = 16;
-constexpr std::size_t kGroupWords = 2;
+constexpr std::size_t kGroupWords = 6;
 
 Config ReadConfig(Napi::Uint32Array words) {
   const std::size_t length = words.ElementLength();
@@ -39,7 +39,12 @@ Config ReadConfig(Napi::Uint32Array words) {
   config.high_water = words[15];
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t at = kConfigWords + group * kGroupWords;
-    config.groups.push_back({.device_blocks = words[at], .host_blocks = words[at + 1]});
+    config.groups.push_back({.device_blocks = words[at],
+                             .host_blocks = words[at + 1],
+                             .window = words[at + 2],
+                             .chunk = words[at + 3],
+                             .sinks = words[at + 4],
+                             .rollback = words[at + 5]});
   }
   return config;
 }

@@ -37,10 +37,14 @@ export function planeAt(layout: CacheLayout, group: number, plane: number): Plan
 /** The plane of a layer by name; throws `UNKNOWN_PLANE` where there is none. O(planes). */
 export function findPlane(layout: CacheLayout, layer: number, name: string): PlaneAddress {
   for (const [group, { planes }] of layout.groups.entries()) {
-    const plane = planes.findIndex((each) => each.layer === layer && each.name === name);
+    const plane = planes.findIndex((each) => each.name === name && isReadBy(each, layer));
     if (plane >= 0) return { group, plane };
   }
   throw new PagedKvError('UNKNOWN_PLANE', `layer ${layer} has no '${name}' plane`);
+}
+
+function isReadBy(plane: Plane, layer: number): boolean {
+  return plane.layer === layer || (plane.sharedBy?.includes(layer) ?? false);
 }
 
 /** The model's shape; throws `NO_MODEL` where the manager was made from bare groups. */

@@ -5,7 +5,7 @@
 import type { CacheLayout } from '../plan.js';
 import { PagedKvError } from '../errors.js';
 import { COPY_WORDS, MOVE_WORDS, WORD_BYTES } from '../words.js';
-import { BYTES_PER_ELEMENT } from '../options.js';
+import { BYTES_PER_ELEMENT } from '../groups.js';
 import { modelOf } from './layout.js';
 import { scalesOffset } from './quantized.js';
 

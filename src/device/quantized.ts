@@ -13,7 +13,7 @@
  * root mean square. A head with a value that is not finite comes back as NaN. `native/arena/quantize.h` does
  * the same, to the bit.
  */
-import { BYTES_PER_ELEMENT } from '../options.js';
+import { BYTES_PER_ELEMENT } from '../groups.js';
 import type { CacheLayout, GroupLayout, Plane } from '../plan.js';
 import { readChoice } from '../validate.js';
 import { modelOf, planeBlockBytes } from './layout.js';

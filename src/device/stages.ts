@@ -26,12 +26,17 @@ export class Stages {
   /** Ascending. */
   readonly #layers: readonly number[];
   readonly #most: number;
+  /** By layer that has no planes: the one whose planes it reads. */
+  readonly #owners = new Map<number, number>();
 
   /** `records`: by group, how a block's planes lie end to end. */
   constructor(layout: CacheLayout, records: readonly RecordLayout[]) {
     this.#layout = layout;
     this.#records = records;
     const all = layout.groups.flatMap(({ planes }) => planes.map(({ layer }) => layer));
+    for (const { layer, sharedBy = [] } of layout.groups.flatMap(({ planes }) => planes)) {
+      for (const other of sharedBy) this.#owners.set(other, layer);
+    }
     this.#layers = [...new Set(all)].sort((a, b) => a - b);
     const isOrdered = layout.groups.every(({ planes }) =>
       planes.every(({ layer }, p) => p === 0 || planes[p - 1]!.layer <= layer),
@@ -49,7 +54,7 @@ export class Stages {
 
   /** In which of `count` stages a layer moves; −1 where there is no such layer. */
   indexOf(layer: number, count: number): number {
-    const at = this.#layers.indexOf(layer);
+    const at = this.#layers.indexOf(this.#owners.get(layer) ?? layer);
     return at < 0 ? -1 : Math.floor((at * count) / this.#layers.length);
   }
 
