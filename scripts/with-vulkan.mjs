@@ -16,21 +16,43 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const archive = join(root, 'node_modules/@sparticuz/chromium/bin/swiftshader.tar.br');
 const folder = join(root, 'node_modules/.cache/pagedkv/swiftshader');
 
-// Exits with 0 where there is an adapter. A global, because Dawn crashes once what `create` returned is
-// collected, and a variable that is not read again does not keep it.
+// Exits with 0 where there is an adapter with all features that are named. A global, because Dawn crashes once
+// what `create` returned is collected, and a variable that is not read again does not keep it.
 const probe = `
   import { create } from 'webgpu';
   globalThis.gpu = create([]);
-  process.exit((await gpu.requestAdapter()) ? 0 : 1);`;
+  const adapter = await gpu.requestAdapter();
+  const features = process.argv.slice(1);
+  process.exit(adapter && features.every((name) => adapter.features.has(name)) ? 0 : 1);`;
 
-/** @param {Record<string, string>} [extra] */
-function hasAdapter(extra) {
-  const { status } = spawnSync(process.execPath, ['--input-type=module', '--eval', probe], {
+/**
+ * Whether a process with `extra` in its environment finds a WebGPU adapter.
+ *
+ * @param {Record<string, string>} [extra]
+ * @param {GPUFeatureName[]} features that it must have
+ */
+export function hasAdapter(extra, ...features) {
+  const args = ['--input-type=module', '--eval', probe, ...features];
+  const { status } = spawnSync(process.execPath, args, {
     cwd: root,
     env: { ...process.env, ...extra },
     stdio: 'ignore',
   });
   return status === 0;
+}
+
+/**
+ * Runs a command as the last thing that this process does, and ends as the command does.
+ *
+ * @param {Record<string, string>} extra for its environment
+ * @param {string[]} words
+ */
+export function runIn(extra, words) {
+  const [command = '', ...args] = words;
+  const env = { ...process.env, ...extra };
+  const { error, signal, status } = spawnSync(command, args, { env, stdio: 'inherit' });
+  if (error) throw error;
+  process.exitCode = status ?? 128 + (signal ? constants.signals[signal] : 0);
 }
 
 /** Unpacked beside its place and renamed into it, so that two processes may do it at once. */
@@ -79,9 +101,5 @@ export function vulkanEnvironment() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [command = '', ...args] = process.argv.slice(2);
-  const env = { ...process.env, ...vulkanEnvironment() };
-  const { error, signal, status } = spawnSync(command, args, { env, stdio: 'inherit' });
-  if (error) throw error;
-  process.exitCode = status ?? 128 + (signal ? constants.signals[signal] : 0);
+  runIn(vulkanEnvironment(), process.argv.slice(2));
 }
