@@ -3,7 +3,7 @@
  * it does the moving too: each block is written as a sequence of its own, one block long, whose block table says
  * where it goes. Any other operator would make a whole plane anew.
  */
-import type { CacheLayout } from '../../src/plan.js';
+import type { CacheLayout } from '../../src/index.js';
 import { Graph } from './graph.js';
 import { addTableInputs, pagedAttention } from './tables.js';
 

@@ -1,5 +1,5 @@
 /** KV memory in tensors that ONNX Runtime owns, and a host tier beside them: executes pagedkv's plans. */
-import type { CacheLayout, Executable } from '../../src/plan.js';
+import type { CacheLayout, Executable } from '../../src/index.js';
 import {
   blockElements,
   blockShape,

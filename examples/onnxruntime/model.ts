@@ -2,7 +2,7 @@
  * A small Llama as an ONNX graph in f16. Its attention is ONNX Runtime's `PagedAttention`, which writes each
  * query token's key and value through the block table, rotates queries and keys, and attends.
  */
-import type { Attention, CacheLayout } from '../../src/plan.js';
+import type { Attention, KvCacheManager } from '../../src/index.js';
 import { projectionWidth, type ModelConfig } from '../chat/model/config.js';
 import { ropeTables } from '../chat/model/rope.js';
 import type { LayerWeights, Weights } from '../chat/model/weights.js';
@@ -10,29 +10,29 @@ import { Graph } from './graph.js';
 import { addPlaneInputs, type BlockShape } from './kv-graphs.js';
 import type { KvMemory } from './kv-memory.js';
 import { createSession, ints, valuesOf, type InferenceSession } from './runtime.js';
-import { addTableInputs, pagedAttention, tableFeeds } from './tables.js';
+import { addTableInputs, pagedAttention, StepTables } from './tables.js';
 
 export class PagedModel {
   readonly #session: InferenceSession;
   readonly #memory: KvMemory;
-  readonly #layout: CacheLayout;
+  readonly #tables: StepTables;
 
-  private constructor(session: InferenceSession, memory: KvMemory, layout: CacheLayout) {
+  private constructor(session: InferenceSession, memory: KvMemory, tables: StepTables) {
     this.#session = session;
     this.#memory = memory;
-    this.#layout = layout;
+    this.#tables = tables;
   }
 
   /** `maxTokens`: of one sequence. */
   static async create(
+    kv: KvCacheManager,
+    memory: KvMemory,
     config: ModelConfig,
     weights: Weights,
-    memory: KvMemory,
-    layout: CacheLayout,
     maxTokens: number,
   ): Promise<PagedModel> {
     const model = modelGraph(config, weights, memory.shape, maxTokens);
-    return new PagedModel(await createSession(model, 'cpu'), memory, layout);
+    return new PagedModel(await createSession(model, 'cpu'), memory, new StepTables(kv));
   }
 
   /**
@@ -43,7 +43,7 @@ export class PagedModel {
     const { logits } = await this.#session.run({
       ids: ints(ids),
       wanted: ints(wanted),
-      ...tableFeeds(attention, this.#layout),
+      ...this.#tables.feeds(attention),
       ...this.#memory.planes,
     });
     return valuesOf(logits!);

@@ -50,14 +50,14 @@ export async function tellStory({ seed, corrupt }: StoryOptions): Promise<Outcom
   const kv = new KvCacheManager({
     model: { layers, kvHeads, headDim, dtype: 'f16' },
     blockSize: 16,
-    device: { blocks: 40 },
+    device: { blocks: 26 },
     host: { blocks: 40 },
     maxSequenceTokens: maxTokens,
     alwaysWrites: true, // The operator takes no slot mapping on WebGPU: it writes every query token.
   });
   const weights = roundWeights(seededWeights(config, seed));
   const memory = await KvMemory.create(kv.layout);
-  const model = await PagedModel.create(config, weights, memory, kv.layout, maxTokens);
+  const model = await PagedModel.create(kv, memory, config, weights, maxTokens);
   const loop = new Loop(kv, memory, model, { seed, vocabulary, temperature, chunkTokens });
 
   const begin = performance.now();

@@ -1,5 +1,10 @@
 /** pagedkv's tables as inputs of `PagedAttention` nodes. One set of them serves every layer. */
-import type { Attention, CacheLayout } from '../../src/plan.js';
+import type { Attention, KvCacheManager } from '../../src/index.js';
+import {
+  pagedAttentionMetadata,
+  type Metadata,
+  type PagedAttentionArrays,
+} from '../../src/metadata/index.js';
 import type { Graph } from './graph.js';
 import { ints, type Tensor } from './runtime.js';
 
@@ -58,32 +63,50 @@ export function pagedAttention(graph: Graph, parts: PagedAttentionParts): string
   });
 }
 
+/** The tables of a step as feeds. pagedkv keeps the arrays up to date: from step to step little of them changes. */
+export class StepTables {
+  readonly #arrays: PagedAttentionArrays;
+  readonly #metadata: Metadata<keyof PagedAttentionArrays>;
+  readonly #width: number;
+
+  constructor(kv: KvCacheManager) {
+    const { maxSequences, maxBlocksPerSequence } = kv.layout;
+    this.#width = maxBlocksPerSequence;
+    this.#arrays = {
+      blockTable: new Int32Array(maxSequences * maxBlocksPerSequence),
+      cumulativeSequenceLength: new Int32Array(maxSequences + 1),
+      pastSeqlens: new Int32Array(maxSequences),
+    };
+    this.#metadata = pagedAttentionMetadata(kv, this.#arrays);
+  }
+
+  /** Overwritten by the next step's. */
+  feeds(attention: Attention): Record<string, Tensor> {
+    this.#metadata.update(attention);
+    const { batch } = attention;
+    const { blockTable, cumulativeSequenceLength, pastSeqlens } = this.#arrays;
+    return {
+      cumulativeLengths: ints(cumulativeSequenceLength.subarray(0, batch + 1)),
+      pastLengths: ints(pastSeqlens.subarray(0, batch)),
+      blockTable: ints(blockTable.subarray(0, batch * this.#width), batch, this.#width),
+      bounds: ints(boundsOf(attention)),
+    };
+  }
+}
+
 /**
- * The tables of a step. The operator wants one row of the block table for each sequence of the batch, and the
- * largest lengths on the CPU: without them it reads the lengths back from the GPU, once a layer.
+ * The most query tokens of a sequence, and the most tokens. Without them the operator reads all lengths back from
+ * the GPU, once a layer.
  */
-export function tableFeeds(attention: Attention, layout: CacheLayout): Record<string, Tensor> {
-  const { batch, rows, pastLengths, cumulativeLengths, groups } = attention;
-  const { blockSize, maxBlocksPerSequence } = layout;
-  let mostTokens = 0;
+function boundsOf({ batch, pastLengths, cumulativeLengths }: Attention): Int32Array {
+  let mostQueries = 0;
   let longest = 0;
   for (let i = 0; i < batch; i++) {
-    const tokens = cumulativeLengths[i + 1]! - cumulativeLengths[i]!;
-    mostTokens = Math.max(mostTokens, tokens);
-    longest = Math.max(longest, pastLengths[i]! + tokens);
+    const queries = cumulativeLengths[i + 1]! - cumulativeLengths[i]!;
+    mostQueries = Math.max(mostQueries, queries);
+    longest = Math.max(longest, pastLengths[i]! + queries);
   }
-  const cells = Math.ceil(longest / blockSize);
-  const table = new Int32Array(batch * cells);
-  rows.forEach((row, i) => {
-    const begin = row * maxBlocksPerSequence;
-    table.set(groups[0]!.blockTable.subarray(begin, begin + cells), i * cells);
-  });
-  return {
-    cumulativeLengths: ints(cumulativeLengths),
-    pastLengths: ints(pastLengths),
-    blockTable: ints(table, batch, cells),
-    bounds: ints(Int32Array.of(mostTokens, longest)),
-  };
+  return Int32Array.of(mostQueries, longest);
 }
 
 /** Tables by which every block in `blocks` is written from its first slot to its last. */
