@@ -109,7 +109,7 @@ function codename() {
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const name = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1];
   if (!/^ID=debian$/m.test(release) || name === undefined || !existsSync(keyring)) {
-    throw new Error('lavapipe is downloaded on Debian only: install Mesa 24 or newer');
+    throw new Error('lavapipe is downloaded on Debian only: install Mesa 25');
   }
   return name;
 }

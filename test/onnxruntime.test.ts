@@ -52,7 +52,7 @@ describe('an engine on ONNX Runtime', () => {
     },
   );
 
-  it.each(['2', '3'])('does so from other weights (seed %s)', { timeout: MOST_TIME }, (seed) => {
+  it.each(['1', '3'])('does so from other weights (seed %s)', { timeout: MOST_TIME }, (seed) => {
     expect(outcomeOf('--seed', seed)).toMatchObject({ verified: true });
   });
 
