@@ -5,8 +5,11 @@
 import { parseArgs } from 'node:util';
 import { tellStory, type Outcome } from './story.js';
 
-/** What f16 may do to a row of logits, in all layers together. */
-const MOST_ERROR = 1e-2;
+/**
+ * What f16 may do to a row of logits: on the software driver 1e-2, and half of that between two passes of one model
+ * whose batches differ. One wrong block is off by a third and more.
+ */
+const MOST_ERROR = 2e-2;
 
 const { values } = parseArgs({
   options: {
