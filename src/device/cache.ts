@@ -1,6 +1,6 @@
 /** What the caches of this package have in common beyond executing plans: reading and writing single blocks. */
 import { PagedKvError } from '../errors.js';
-import type { CacheDevice, CacheLayout, Moves } from '../plan.js';
+import type { CacheDevice, CacheLayout } from '../plan.js';
 import { blocksIn, groupAt, type Tier } from './layout.js';
 
 /** Access to single blocks: for tests, for tools that compare or save memory. Not meant for the hot path. */
@@ -39,11 +39,6 @@ export function checkByteLength(bytes: Uint8Array, expected: number): void {
     'INVALID_ARGUMENT',
     `a block of ${expected} bytes, got ${bytes.byteLength}`,
   );
-}
-
-/** What outlives the step that planned it. */
-export function copyMoves({ offloads, onboards, copies }: Moves): Moves {
-  return { offloads: offloads.slice(), onboards: onboards.slice(), copies: copies.slice() };
 }
 
 /** Every byte set: NaN as f32, as f16 and as bf16, and an absurd value as an integer. */

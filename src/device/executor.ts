@@ -1,5 +1,5 @@
 /**
- * In which order executions reach the GPU's queue, and when they may end. The queue keeps its own order, so a
+ * In which order executions reach a device, and when they may end. The queue of a GPU keeps its own order, so a
  * pass may be submitted as soon as what it reads has been submitted, and what it overwrites has been gathered;
  * the bytes that go to the host land later, beside the pass.
  *
@@ -10,26 +10,26 @@
  * Invariant: when work is told its end, none of its pieces touches memory any more.
  */
 import { PagedKvError } from '../errors.js';
-import type { Executable, Moves } from '../plan.js';
+import type { CacheLayout, Executable, Moves } from '../plan.js';
 import { MOVE_WORDS } from '../words.js';
+import type { DeviceMoves, DeviceTables, MovesAtOnce, TierTransfers } from './between-tiers.js';
 import { BlocksUnderWay } from './blocks-under-way.js';
 import { deferred, type Deferred } from './deferred.js';
 import { Job } from './job.js';
-import type { BlockMover } from './moves.js';
-import type { Pool } from './pool.js';
 import type { Stage, Stages } from './stages.js';
-import type { UploadedTables } from './tables.js';
 import { ticketOf, type Ticket } from './ticket.js';
-import type { Transfers } from './transfers.js';
 
 /** What executions work on. */
 export interface ExecutorParts {
-  readonly pool: Pool;
+  readonly layout: CacheLayout;
   readonly stages: Stages;
-  readonly mover: BlockMover;
-  readonly tables: UploadedTables;
+  readonly mover: DeviceMoves;
   /** Absent where there is no host tier. */
-  readonly transfers: Transfers | undefined;
+  readonly transfers: TierTransfers | undefined;
+  /** Absent where nothing moves at once. */
+  readonly atOnce?: MovesAtOnce;
+  /** Absent where attention reads those of the manager. */
+  readonly tables?: DeviceTables;
   /** Throws where nothing can be executed any more. */
   readonly checkUsable: () => void;
   /** What to tell of an error. */
@@ -45,13 +45,13 @@ export class Executor {
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
-    this.#blocks = new BlocksUnderWay(parts.pool.layout);
+    this.#blocks = new BlocksUnderWay(parts.layout);
   }
 
   execute(work: Executable): Ticket {
     try {
       const { moves } = work;
-      if (this.#turn === undefined && this.#blocks.isEmpty && !hasMoves(moves)) {
+      if (this.#turn === undefined && this.#blocks.isEmpty && this.#isQuick(moves)) {
         return ticketOf(this.#executeAtOnce(work));
       }
       return this.#start(work, this.#copyOf(moves));
@@ -67,16 +67,26 @@ export class Executor {
     for (const job of this.#jobs) job.flight.stop(error);
   }
 
+  #isQuick(moves: Moves): boolean {
+    return !hasMoves(moves) || this.#parts.atOnce?.fits(moves) === true;
+  }
+
   /** The way of most steps of a decoding loop: nothing moves. */
   async #executeAtOnce(work: Executable): Promise<void> {
     const job = new Job(work, work.moves, []);
     try {
       this.#begin(job);
+      if (hasMoves(job.moves)) this.#moveAtOnce(job);
     } catch (error) {
       job.tellFailure();
       throw await this.#parts.explain(error);
     }
-    work.endExecute(true);
+    work.endExecute(true, job.times);
+  }
+
+  #moveAtOnce(job: Job): void {
+    job.startClock();
+    this.#parts.atOnce!.move(job.moves, job.lap);
   }
 
   #start(work: Executable, moves: Moves): Ticket {
@@ -135,8 +145,8 @@ export class Executor {
     const { attention } = job.work;
     if (attention === undefined) return;
     // A prefetch may come between a step and its pass, which reads the lists of the step.
-    if (job.isPrefetch) this.#parts.tables.uploadCells(attention);
-    else this.#parts.tables.upload(attention);
+    if (job.isPrefetch) this.#parts.tables?.uploadCells(attention);
+    else this.#parts.tables?.upload(attention);
   }
 
   /** Returns when all is submitted. */
@@ -162,6 +172,7 @@ export class Executor {
     if (moves.offloads.length > 0) {
       const transfers = this.#hostTransfers();
       await transfers.offload(moves.offloads, this.#parts.stages.whole, flight);
+      if (transfers.landsFirst) job.lap('offload');
     }
     if (job.isPrefetch) job.turn?.resolve();
   }
@@ -182,7 +193,7 @@ export class Executor {
     job.arrived[stage]!.resolve();
   }
 
-  #hostTransfers(): Transfers {
+  #hostTransfers(): TierTransfers {
     const { transfers } = this.#parts;
     if (transfers !== undefined) return transfers;
     throw new PagedKvError('OUT_OF_RANGE', 'the layout has no host tier to transfer with');
@@ -206,7 +217,7 @@ export class Executor {
     for (let at = 0; at < onboards.length; at += MOVE_WORDS) {
       bytes += stages.whole[onboards[at]!]!.bytes;
     }
-    return stages.split(Math.ceil(bytes / transfers.pieceBytes));
+    return stages.split(Math.ceil(bytes / transfers.stageBytes));
   }
 }
 

@@ -3,12 +3,14 @@
  * device there is: what the others do is checked against it. The host tier is an arena beside it.
  */
 import { PagedKvError } from '../errors.js';
-import type { BlockShape } from '../native.js';
 import type { CacheLayout, Executable, Execution, Moves } from '../plan.js';
-import { readOptions } from '../validate.js';
+import { readInteger, readOptions } from '../validate.js';
 import { COPY_WORDS, MOVE_WORDS } from '../words.js';
-import { HostArena, type BlockMove } from './arena.js';
-import { checkByteLength, copyMoves, type BlockCache } from './cache.js';
+import { HostArena } from './arena.js';
+import { checkByteLength, type BlockCache } from './cache.js';
+import { Executor } from './executor.js';
+import { HostTransfers } from './host-transfers.js';
+import { readIntercept, type Intercept } from './intercept.js';
 import {
   blockBytes,
   checkBlock,
@@ -22,11 +24,11 @@ import {
 } from './layout.js';
 import { PlaneMemory } from './planes.js';
 import { readQuantization, type Quantization } from './quantized.js';
-import { endOfGroup } from './runs.js';
-import { ticketOf } from './ticket.js';
-import { TransferClock, type Way } from './transfer-clock.js';
+import { Stages } from './stages.js';
+import type { Way } from './transfer-clock.js';
 
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
+export type { Intercept, TransferPiece } from './intercept.js';
 export type { HasLayout, Tier } from './layout.js';
 export type { Quantization } from './quantized.js';
 
@@ -41,24 +43,42 @@ export interface HostCacheOptions {
    * values, below 1% where its maximum is less than 4.4 times its root mean square. Needs a model.
    */
   readonly quantize?: Quantization;
+  /**
+   * Bytes between the tiers that a step or transfer moves at once, on the caller's thread, where nothing else is
+   * under way: sooner than other threads are told of them. Default 256 KiB.
+   */
+  readonly bytesAtOnce?: number;
+  /**
+   * Bytes that other threads are given at a time, at least one block: what is cancelled ends with those that it
+   * has given. Default 8 MiB.
+   */
+  readonly pieceBytes?: number;
+  /**
+   * Called, and awaited, before each piece of a transfer is moved; where it throws, the transfer fails. For tests,
+   * which so delay, reorder and fail transfers. With it, nothing moves between the tiers at once.
+   */
+  readonly intercept?: Intercept;
 }
 
-const NAMES = ['quantize'] as const satisfies readonly (keyof HostCacheOptions)[];
+const NAMES = [
+  'quantize',
+  'bytesAtOnce',
+  'pieceBytes',
+  'intercept',
+] as const satisfies readonly (keyof HostCacheOptions)[];
 
-/** What moves faster than other threads are told of it moves at once. */
-const SMALL_BYTES = 256 * 1024;
+const BYTES_AT_ONCE = 256 * 1024;
+const PIECE_BYTES = 8 * 2 ** 20;
 
 export class HostCache implements BlockCache {
   readonly layout: CacheLayout;
   readonly quantize: Quantization | undefined;
   readonly #device: PlaneMemory;
   readonly #arena: HostArena;
-  /** By group. */
-  readonly #shapes: readonly BlockShape[];
+  readonly #transfers: HostTransfers;
+  readonly #executor: Executor;
   /** Bytes of a block. */
   readonly #largestBlock: number;
-  /** The end of the execution that was asked for last, while one is under way. */
-  #tail: Promise<void> | undefined;
   #destroyed = false;
 
   /**
@@ -66,22 +86,50 @@ export class HostCache implements BlockCache {
    * one; `INVALID_OPTION` or `UNKNOWN_OPTION`; `NO_MODEL` where planes of unknown elements are to be quantized.
    */
   constructor(kv: HasLayout, options: HostCacheOptions = {}) {
-    const { quantize } = readOptions('the cache', options, NAMES);
-    this.layout = kv.layout;
-    this.quantize = readQuantization(quantize);
-    this.#device = new PlaneMemory(kv.layout);
-    this.#arena = new HostArena(kv.layout, { quantize: this.quantize });
-    this.#shapes = kv.layout.groups.map((_, group) => this.#device.shape(group, this.#arena));
-    this.#largestBlock = Math.max(...kv.layout.groups.map((group) => blockBytes(kv.layout, group)));
+    const { layout } = kv;
+    const settings = readSettings(options);
+    this.layout = layout;
+    this.quantize = settings.quantize;
+    this.#device = new PlaneMemory(layout);
+    this.#arena = new HostArena(layout, { quantize: settings.quantize });
+    const { pieceBytes, intercept } = settings;
+    this.#transfers = new HostTransfers(this.#device, this.#arena, pieceBytes, intercept);
+    this.#largestBlock = Math.max(...layout.groups.map((group) => blockBytes(layout, group)));
+    const records = layout.groups.map((_, group) => this.#arena.record(group));
+    const bytesAtOnce = intercept === undefined ? settings.bytesAtOnce : 0;
+    this.#executor = new Executor({
+      layout,
+      stages: new Stages(layout, records),
+      mover: {
+        arrange: (moves) => moves.slice(),
+        copyWithin: (copies) => {
+          this.#copy(copies);
+        },
+      },
+      transfers: this.#transfers,
+      atOnce: {
+        fits: (moves) => this.#bytesOf(moves) <= bytesAtOnce,
+        move: (moves, lap) => {
+          this.#moveAtOnce(moves, lap);
+        },
+      },
+      checkUsable: () => {
+        this.#checkUsable();
+      },
+      explain: (error) => Promise.resolve(error),
+    });
   }
 
   /**
-   * Executes the moves of a step or transfer. Few bytes are moved before it returns, more by other threads; calls
-   * that overlap run one after the other, in their order. When a move fails, the work ends as failed and the error
-   * is passed on.
+   * Executes the moves of a step or transfer. Few bytes are moved before it returns, more by other threads, beside
+   * the engine's pass, which may begin once the execution's `submitted` resolves; the promise itself resolves when
+   * the work has ended. Steps are executed in the order of the calls; a swap-out waits for nobody.
+   *
+   * On failure the work ends as failed, and the promise rejects: with `EXECUTION_CANCELLED`, `CACHE_DESTROYED`,
+   * else with what went wrong.
    */
   execute(work: Executable): Execution {
-    return ticketOf(this.#execute(work));
+    return this.#executor.execute(work);
   }
 
   /** The keys of a layer, `[deviceBlocks, blockSize, kvHeads, headDim]`: a view, made anew by each call. */
@@ -143,6 +191,7 @@ export class HostCache implements BlockCache {
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
+    this.#executor.stop(destroyedError());
     this.#arena.destroy();
     this.#device.memory.close();
   }
@@ -151,22 +200,8 @@ export class HostCache implements BlockCache {
     this.destroy();
   }
 
-  #execute(work: Executable): Promise<void> {
-    if (this.#tail === undefined && this.#bytesOf(work.moves) <= SMALL_BYTES) {
-      return settle(() => this.#executeNow(work));
-    }
-    const run = (): Promise<void> => this.#executeBeside(work);
-    const end = (this.#tail ?? Promise.resolve()).then(run, run);
-    this.#tail = end;
-    const forget = (): void => {
-      if (this.#tail === end) this.#tail = undefined;
-    };
-    end.then(forget, forget);
-    return end;
-  }
-
   #checkUsable(): void {
-    if (this.#destroyed) throw new PagedKvError('CACHE_DESTROYED', 'the cache was destroyed');
+    if (this.#destroyed) throw destroyedError();
   }
 
   #checkBlock(group: number, plane: number, block: number, tier: Tier): void {
@@ -187,60 +222,12 @@ export class HostCache implements BlockCache {
     return this.#device.planes[group]![plane]!.subarray(block * size, (block + 1) * size);
   }
 
-  /** One plane of one host block, in or out. */
-  #executeNow(work: Executable): void {
-    this.#checkUsable();
-    work.beginExecute();
-    const clock = new TransferClock();
-    try {
-      for (const move of this.#piecesOf(work.moves)) {
-        this.#arena.move(...move);
-        clock.lap(wayOf(move));
-      }
-      this.#copy(work.moves.copies);
-    } catch (error) {
-      work.endExecute(false);
-      throw error;
-    }
-    work.endExecute(true, clock.times);
-  }
-
-  async #executeBeside(work: Executable): Promise<void> {
-    this.#checkUsable();
-    work.beginExecute();
-    const clock = new TransferClock();
-    try {
-      // A step that ends while this waits leaves its memory to the next one.
-      const moves = copyMoves(work.moves);
-      for (const move of this.#piecesOf(moves)) {
-        await this.#arena.begin(...move);
-        clock.lap(wayOf(move));
-      }
-      this.#checkUsable();
-      this.#copy(moves.copies);
-    } catch (error) {
-      work.endExecute(false);
-      throw error;
-    }
-    work.endExecute(true, clock.times);
-  }
-
-  /** Offloads before onboards, each of one group. */
-  *#piecesOf({ offloads, onboards }: Moves): Generator<BlockMove> {
-    const { id } = this.#device.memory;
-    for (const [store, moves] of [[true, offloads] as const, [false, onboards] as const]) {
-      const records = moves.length / MOVE_WORDS;
-      for (let first = 0, end; first < records; first = end) {
-        end = endOfGroup(moves, first, records);
-        yield [store, this.#shapeOf(moves, first), moves, first, end, id];
-      }
-    }
-  }
-
-  #shapeOf(moves: Uint32Array, first: number): BlockShape {
-    const group = moves[first * MOVE_WORDS]!;
-    groupAt(this.layout, group);
-    return this.#shapes[group]!;
+  #moveAtOnce({ offloads, onboards, copies }: Moves, lap: (way: Way) => void): void {
+    this.#transfers.moveAtOnce('offload', offloads);
+    if (offloads.length > 0) lap('offload');
+    this.#transfers.moveAtOnce('onboard', onboards);
+    if (onboards.length > 0) lap('onboard');
+    this.#copy(copies);
   }
 
   /** Between the tiers, as if all groups were the largest. */
@@ -267,12 +254,28 @@ export class HostCache implements BlockCache {
   }
 }
 
+type HostSettings = Pick<HostCacheOptions, 'quantize' | 'intercept'> &
+  Required<Pick<HostCacheOptions, 'bytesAtOnce' | 'pieceBytes'>>;
+
+/** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
+function readSettings(options: unknown): HostSettings {
+  const given = readOptions('the cache', options, NAMES);
+  const quantize = readQuantization(given.quantize);
+  const most = Number.MAX_SAFE_INTEGER;
+  return {
+    bytesAtOnce: readInteger('bytesAtOnce', given.bytesAtOnce, 0, most, BYTES_AT_ONCE),
+    pieceBytes: readInteger('pieceBytes', given.pieceBytes, 1, most, PIECE_BYTES),
+    ...(quantize === undefined ? {} : { quantize }),
+    ...readIntercept(given.intercept),
+  };
+}
+
+function destroyedError(): PagedKvError {
+  return new PagedKvError('CACHE_DESTROYED', 'the cache was destroyed');
+}
+
 function settle<T>(work: () => T): Promise<T> {
   return new Promise((resolve) => {
     resolve(work());
   });
-}
-
-function wayOf([isStore]: BlockMove): Way {
-  return isStore ? 'offload' : 'onboard';
 }

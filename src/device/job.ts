@@ -1,11 +1,11 @@
 /** One execution on its way: what it is to do, what it waits for, and those who wait for it. */
 import { PagedKvError } from '../errors.js';
-import type { Executable, Moves } from '../plan.js';
+import type { Executable, Moves, TransferTimes } from '../plan.js';
 import { deferred, type Deferred } from './deferred.js';
 import { Flight } from './flight.js';
 import type { Stage, Stages } from './stages.js';
 import { Ticket } from './ticket.js';
-import { TransferClock } from './transfer-clock.js';
+import { TransferClock, type Way } from './transfer-clock.js';
 
 export class Job {
   readonly work: Executable;
@@ -50,21 +50,30 @@ export class Job {
     });
   }
 
+  get times(): TransferTimes | undefined {
+    return this.#clock?.times;
+  }
+
   startClock(): void {
     this.#clock = new TransferClock();
   }
 
+  /** What has passed since the last lap went that way. Requires that the clock was started. */
+  readonly lap = (way: Way): void => {
+    this.#clock!.lap(way);
+  };
+
   /** Whoever waits for the pass goes on: until now it waited for what it brings back, and for nothing else. */
   tellSubmitted(): void {
-    if (this.moves.onboards.length > 0) this.#clock!.lap('onboard');
+    if (this.moves.onboards.length > 0) this.lap('onboard');
     this.submitted.resolve();
   }
 
   end(): void {
     // What leaves lands beside passes; but who frees blocks waits for it.
-    if (this.isSwapOut && this.moves.offloads.length > 0) this.#clock!.lap('offload');
+    if (this.isSwapOut && this.moves.offloads.length > 0) this.lap('offload');
     try {
-      this.work.endExecute(true, this.#clock?.times);
+      this.work.endExecute(true, this.times);
       this.ended.resolve();
     } catch (error) {
       this.ended.reject(error);

@@ -6,24 +6,19 @@
  */
 import { COPY_WORDS, MOVE_WORDS } from '../words.js';
 import type { NearPart } from './arena.js';
+import type { DeviceMoves } from './between-tiers.js';
 import { BufferUsage } from './flags.js';
 import type { Piece } from './pieces.js';
 import type { Pool, PoolPlane } from './pool.js';
 import { risingBlocks, sortedBy } from './runs.js';
 import type { Stage } from './stages.js';
 
-export interface BlockMover {
+export interface BlockMover extends DeviceMoves {
   /** Records that one piece may have at most. */
   readonly maxRecords: number;
 
-  /** A copy of the records in the order in which they are best moved. `column`: of the device block. */
-  arrange(moves: Uint32Array, column: number): Uint32Array;
-
   /** How a piece lies in packed memory; undefined where it is whole records end to end. */
   partsOf(piece: Piece): readonly NearPart[] | undefined;
-
-  /** Copies the first tokens of blocks to other blocks: records of group, source, target, tokens. */
-  copyWithin(copies: Uint32Array, stage: Stage): void;
 
   /** Packs the piece's source blocks into `target`. */
   gather(moves: Uint32Array, piece: Piece, target: GPUBuffer): void;

@@ -5,6 +5,7 @@
  * threads may be at them: it stays mapped, whatever else happens.
  */
 import { BufferUsage, MAP_MODE_READ, MAP_MODE_WRITE } from './flags.js';
+import { Ring } from './ring.js';
 
 /** `'out'`: the GPU writes, the host reads. `'in'`: the host writes, the GPU reads. */
 export type Way = 'out' | 'in';
@@ -63,40 +64,24 @@ export class Staging {
   }
 }
 
-export class StagingRing {
+export class StagingRing extends Ring<Staging> {
   readonly bytes: number;
   readonly #all: readonly Staging[];
-  /** Those that were given back first come first: they are the most likely to be mapped. */
-  readonly #idle: Staging[];
-  readonly #waiting: ((staging: Staging) => void)[] = [];
 
   constructor(device: GPUDevice, way: Way, bytes: number) {
-    this.bytes = bytes;
     const usage =
       way === 'out'
         ? BufferUsage.MAP_READ | BufferUsage.COPY_DST
         : BufferUsage.MAP_WRITE | BufferUsage.COPY_SRC;
-    this.#all = Array.from({ length: BUFFERS }, (_, i) => {
+    const all = Array.from({ length: BUFFERS }, (_, i) => {
       const label = `pagedkv staging ${way} ${i}`;
       return new Staging(device.createBuffer({ label, size: bytes, usage }), way);
     });
-    this.#idle = [...this.#all];
-    if (way === 'in') for (const staging of this.#all) void staging.map().catch(() => undefined);
-  }
-
-  /** Whoever asks first is served first, so that a long transfer and a step take turns. */
-  acquire(): Promise<Staging> {
-    const staging = this.#idle.shift();
-    if (staging !== undefined) return Promise.resolve(staging);
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-    });
-  }
-
-  release(staging: Staging): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#idle.push(staging);
-    else next(staging);
+    // Those that were given back first come first: they are the most likely to be mapped.
+    super(all);
+    this.bytes = bytes;
+    this.#all = all;
+    if (way === 'in') for (const staging of all) void staging.map().catch(() => undefined);
   }
 
   /** Those that are lent go once they have been given back. */

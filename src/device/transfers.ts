@@ -4,25 +4,17 @@
  * only hands them on.
  */
 import type { HostArena } from './arena.js';
+import type { TierTransfers } from './between-tiers.js';
 import type { Flight } from './flight.js';
+import type { Intercept, TransferPiece } from './intercept.js';
 import type { BlockMover } from './moves.js';
 import { piecesOf, type Piece } from './pieces.js';
 import type { Pool } from './pool.js';
 import type { Stage } from './stages.js';
 import { StagingRing, type Staging } from './staging.js';
 
-/** A part of a transfer that moves at once. */
-export interface TransferPiece {
-  readonly direction: 'offload' | 'onboard';
-  readonly group: number;
-  readonly blocks: number;
-  readonly bytes: number;
-}
-
-/** Called, and awaited, before a piece counts as arrived: what it throws fails the transfer. */
-export type Intercept = (piece: TransferPiece) => void | Promise<void>;
-
-export class Transfers {
+export class Transfers implements TierTransfers {
+  readonly landsFirst = false;
   readonly #arena: HostArena;
   readonly #mover: BlockMover;
   readonly #intercept: Intercept | undefined;
@@ -43,17 +35,14 @@ export class Transfers {
     this.#in = new StagingRing(pool.device, 'in', stagingBytes);
   }
 
-  /** Bytes that a piece has at most. */
-  get pieceBytes(): number {
+  /** As many as a piece has at most. */
+  get stageBytes(): number {
     return this.#out.bytes;
   }
 
-  /**
-   * Device → host. Resolves when all gathers are submitted, so that the source blocks may be overwritten by
-   * what is submitted next; the bytes land as pieces of the flight.
-   */
+  /** Resolves when all gathers are submitted. */
   async offload(moves: Uint32Array, stage: Stage, flight: Flight): Promise<void> {
-    for (const piece of piecesOf(moves, stage, this.pieceBytes, this.#mover.maxRecords)) {
+    for (const piece of piecesOf(moves, stage, this.#out.bytes, this.#mover.maxRecords)) {
       const staging = await this.#out.acquire();
       try {
         flight.check();
@@ -66,10 +55,7 @@ export class Transfers {
     }
   }
 
-  /**
-   * Host → device. Resolves once every piece has a buffer, to the pieces: each resolves when it is submitted,
-   * and never rejects, as failures are the flight's. `before`: nothing is submitted before it resolves.
-   */
+  /** Resolves once every piece has a buffer. Nothing is submitted until `before` resolves. */
   async onboard(
     moves: Uint32Array,
     stage: Stage,
@@ -77,7 +63,7 @@ export class Transfers {
     before: Promise<void>,
   ): Promise<Promise<void>[]> {
     const pieces: Promise<void>[] = [];
-    for (const piece of piecesOf(moves, stage, this.pieceBytes, this.#mover.maxRecords)) {
+    for (const piece of piecesOf(moves, stage, this.#in.bytes, this.#mover.maxRecords)) {
       const staging = await this.#in.acquire();
       try {
         flight.check();

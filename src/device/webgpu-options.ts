@@ -1,11 +1,11 @@
 /// <reference types="@webgpu/types" />
 /** The options of a cache on a GPU. */
-import { readBoolean, readChoice, readInteger, readOptions, show } from '../validate.js';
+import { readBoolean, readChoice, readInteger, readOptions } from '../validate.js';
 import { PagedKvError } from '../errors.js';
 import { isSoftware } from './adapter.js';
 import type { MoveKind } from './faster-moves.js';
+import { readIntercept, type Intercept } from './intercept.js';
 import { readQuantization, type Quantization } from './quantized.js';
-import type { Intercept } from './transfers.js';
 
 export interface WebGpuCacheOptions {
   /**
@@ -79,10 +79,4 @@ function readMoves(value: unknown, quantize?: Quantization): Pick<WebGpuCacheOpt
     'INVALID_OPTION',
     "quantize needs kernels: leave moves out, or give 'kernel'",
   );
-}
-
-function readIntercept(value: unknown): Pick<WebGpuCacheOptions, 'intercept'> {
-  if (value === undefined) return {};
-  if (typeof value === 'function') return { intercept: value as Intercept };
-  throw new PagedKvError('INVALID_OPTION', `intercept must be a function, got ${show(value)}`);
 }

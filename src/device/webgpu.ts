@@ -12,6 +12,7 @@ import { checkByteLength, type BlockCache } from './cache.js';
 import { Executor } from './executor.js';
 import { fasterMoves, type MoveKind } from './faster-moves.js';
 import { BufferUsage, MAP_MODE_READ } from './flags.js';
+import type { Intercept } from './intercept.js';
 import { checkBlock, findPlane, groupAt, planeAt, type HasLayout, type Tier } from './layout.js';
 import { compileMoves, KernelMover } from './move-kernels.js';
 import { CopyMover, type BlockMover } from './moves.js';
@@ -19,16 +20,16 @@ import { Pool, type PoolPlane } from './pool.js';
 import type { Quantization } from './quantized.js';
 import { Stages } from './stages.js';
 import { UploadedTables, type StepTables } from './tables.js';
-import { Transfers, type Intercept } from './transfers.js';
+import { Transfers } from './transfers.js';
 import { readCacheOptions, type WebGpuCacheOptions } from './webgpu-options.js';
 
 export { pickDevice, requestDevice, type DeviceRequest, type PickedDevice } from './adapter.js';
 export { poisonBlocks, type BlockAccess, type BlockCache } from './cache.js';
 export type { MoveKind } from './faster-moves.js';
+export type { Intercept, TransferPiece } from './intercept.js';
 export type { HasLayout, Tier } from './layout.js';
 export type { Quantization } from './quantized.js';
 export type { ListOffsets, StepTables } from './tables.js';
-export type { Intercept, TransferPiece } from './transfers.js';
 export type { WebGpuCacheOptions } from './webgpu-options.js';
 
 interface Parts {
@@ -110,14 +111,14 @@ export class WebGpuCache implements BlockCache {
       this.#transfers = new Transfers(pool, arena, mover, stagingBytes, intercept);
     }
     this.#executor = new Executor({
-      pool,
+      layout: parts.layout,
       stages: new Stages(
         parts.layout,
         pool.groups.map((group) => group.record),
       ),
       mover,
-      tables: this.#tables,
       transfers: this.#transfers,
+      tables: this.#tables,
       checkUsable: () => {
         this.#checkUsable();
       },
