@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { requestDevice, WebGpuCache, type TransferPiece } from '../src/device/webgpu.js';
 import type { Execution } from '../src/plan.js';
+import { ids, mustSchedule, openComputed, smallManager } from './api.helpers.js';
 import { FakeWork, modelLayout, oddLayout } from './device.fakes.js';
 import { attentionOf, Gate, stateOf, turn } from './device.gate.js';
 import { describeOnGpu } from './device.gpu.js';
@@ -89,7 +90,21 @@ await describeOnGpu('executions under way', (device) => {
     using cache = await WebGpuCache.create(device, { layout });
     await cache.execute(new FakeWork({}, attentionOf(layout, 1)));
     await cache.execute(new FakeWork({ onboards: [[0, 5, 9]] }, attentionOf(layout, 0)));
-    expect(cache.tables.batch).toBe(1);
+    expect(cache.tables.tokens).toBe(1);
+  });
+
+  it('take for a prefetch what a manager plans as one', async () => {
+    using kv = smallManager({ host: { blocks: 16 } });
+    using cache = await WebGpuCache.create(device, kv);
+    const prompt = ids(16);
+    openComputed(kv, prompt).close();
+    await cache.execute(kv.demote(prompt));
+    const step = mustSchedule(kv, [{ sequence: kv.open([77, 78]), tokens: [77, 78] }]);
+    const prefetch = kv.prefetch(prompt);
+    if (!prefetch.ok) throw new Error('out of blocks');
+    expect(prefetch.moves.onboards).toHaveLength(4 * 3);
+    await Promise.all([cache.execute(step), cache.execute(prefetch)]);
+    expect(cache.tables.tokens).toBe(2);
   });
 
   it('fail with the prefetch that they read', async () => {

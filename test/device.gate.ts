@@ -54,26 +54,26 @@ export async function stateOf(
   return state;
 }
 
-/** A step of one sequence in row 0 whose first cell became `block`; a prefetch where there is no sequence. */
+/** A step of one token of row 0, whose first cell became `block`; a prefetch where there is no token. */
 export function attentionOf(
   layout: { groups: readonly unknown[] },
-  batch: number,
+  tokens: number,
   block = 0,
 ): Attention {
   const blockTable = new Int32Array(8 * 16);
   blockTable[0] = block;
   return {
-    batch,
-    tokens: batch,
+    batch: 1,
+    tokens,
     rows: new Uint32Array(8),
     pastLengths: new Int32Array(8),
-    cumulativeLengths: Int32Array.of(0, 1, 1, 1, 1, 1, 1, 1, 1),
+    cumulativeLengths: Int32Array.of(0, tokens),
     skipped: new Uint32Array(8),
     serial: 1,
     rowSerials: new Uint32Array(8),
     groups: layout.groups.map(() => ({
       blockTable,
-      tableUpdates: Uint32Array.from(batch > 0 ? [0, 0, 1] : []),
+      tableUpdates: Uint32Array.from([0, 0, 1]),
       slotMapping: new Int32Array(8),
     })),
   };

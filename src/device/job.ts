@@ -35,7 +35,7 @@ export class Job {
     return this.work.attention === undefined && onboards.length === 0 && copies.length === 0;
   }
 
-  /** No pass follows it. */
+  /** No pass follows it: its one sequence computes no token. */
   get isPrefetch(): boolean {
     return this.work.attention?.tokens === 0;
   }
