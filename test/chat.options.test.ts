@@ -40,6 +40,7 @@ describe('the command line of the chat example', () => {
     [['--device', 'cuda']],
     [['--seed']],
     [['--abort-every', '1']],
+    [['--fail-transfers', '0.9']],
     [['--json=yes']],
     [['prompts.txt']],
   ])('refuses %j', (args) => {

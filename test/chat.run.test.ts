@@ -13,7 +13,7 @@ function chat(...args: string[]): Promise<Outcome> {
 
 describe('chats over the manager on the host', () => {
   it('are those of contiguous caches, through sharing, eviction, swaps, preemption and aborts', async () => {
-    const outcome = await chat('--device', 'host');
+    const outcome = await chat('--device', 'host', '--host-blocks', '8');
     expect(outcome.comparison).toMatchObject({
       differentTokens: 0,
       logitDistance: 0,
@@ -33,12 +33,44 @@ describe('chats over the manager on the host', () => {
       'preemptions',
       'drops',
       'aborts',
+      'transfers',
+      'onboardedAheadBlocks',
+      'transferSecondsBesidePasses',
     ];
     for (const counter of counters)
       expect(json, counter).toHaveProperty(counter, expect.any(Number));
     expect(counters.filter((counter) => json[counter] === 0)).toEqual([]);
     expect(json.peakBytes).toBeLessThan(json.contiguousBytes as number);
   });
+
+  it('move blocks beside the passes, to the host and back', async () => {
+    const { transfers, memory, stats, ...outcome } = await chat('--device', 'host');
+    const { device, host } = stats;
+    expect([device.held, device.inFlight, host.held, host.inFlight]).toEqual([0, 0, 0, 0]);
+    expect(transfers.failed).toBe(0);
+    expect(transfers.outBlocks).toBeGreaterThanOrEqual(stats.swappedOutBlocks);
+    expect(transfers.inBlocks).toBeGreaterThanOrEqual(stats.onboardedBlocks);
+    expect(transfers.besideSeconds).toBeLessThanOrEqual(transfers.seconds);
+    const table = toTable({ transfers, memory, stats, ...outcome });
+    expect(table).toMatch(/moved out +\d+ blocks, \d+ KiB swapped out/);
+    expect(table).toMatch(
+      /transfers +\d+, under way for \d+ ms in all, \d+\.\d % of it beside passes/,
+    );
+    expect(table).not.toContain('made to fail');
+  });
+
+  it.each([1, 2, 3, 4])(
+    'are those of contiguous caches while transfers fail (seed %i)',
+    async (seed) => {
+      const few = ['--chats', '6', '--turns', '2', '--seed', `${seed}`];
+      const outcome = await chat('--device', 'host', ...few, '--fail-transfers', '0.3');
+      expect(outcome.comparison).toMatchObject({ differentTokens: 0, logitDistance: 0 });
+      expect(outcome.transfers.failed).toBeGreaterThan(0);
+      expect(outcome.stats.failedTransfers).toBeGreaterThan(0);
+      expect(outcome.pieces.failed).toBeLessThan(outcome.pieces.pieces);
+      expect(toTable(outcome)).toMatch(/made to fail +\d+ of \d+ pieces of transfers/);
+    },
+  );
 
   it('draw the same tokens in every run with the same seed', async () => {
     const tokens = async (seed: string): Promise<unknown> => {
@@ -111,6 +143,17 @@ await describeOnGpu('chats over the manager on a GPU', () => {
     expect(outcome.comparison).toMatchObject({ differentTokens: 0, tokens: 32 });
     expect(outcome.comparison.logitDistance).toBeLessThan(1e-4);
   }, 120_000);
+
+  it.each([1, 2])(
+    'are those of contiguous caches while transfers fail (seed %i)',
+    async (seed) => {
+      const many = ['--chats', '4', '--turns', '2', '--new-tokens', '6', '--seed', `${seed}`];
+      const outcome = await chat('--device', 'webgpu', ...many, '--fail-transfers', '0.3');
+      expect(outcome.comparison.differentTokens).toBe(0);
+      expect(outcome.transfers.failed).toBeGreaterThan(0);
+    },
+    120_000,
+  );
 
   it('differ once a slot was overwritten', async () => {
     expect(isVerified(await chat(...few, '--corrupt'))).toBe(false);

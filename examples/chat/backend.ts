@@ -1,5 +1,5 @@
 /** Where the model runs: a GPU through WebGPU, or the CPU. Makes both kinds of engine. */
-import { pickDevice } from '../../src/device/webgpu.js';
+import { pickDevice, type Intercept } from '../../src/device/webgpu.js';
 import { PagedKvError, type KvCacheManager } from '../../src/index.js';
 import type { ModelConfig } from './model/config.js';
 import type { ContiguousEngine, EngineLimits, PagedEngine } from './model/engine.js';
@@ -19,7 +19,13 @@ export interface Backend {
   readonly kind: 'webgpu' | 'host';
   /** What the user calls the thing that computes. */
   readonly adapter: string;
-  paged(kv: KvCacheManager, model: Model, limits: EngineLimits): Promise<PagedEngine>;
+  /** `intercept`: is asked before each piece of a transfer. */
+  paged(
+    kv: KvCacheManager,
+    model: Model,
+    limits: EngineLimits,
+    intercept?: Intercept,
+  ): Promise<PagedEngine>;
   contiguous(model: Model, limits: EngineLimits, lanes: number): ContiguousEngine;
   /** Throws when the device reported an error that no call rejected with. */
   check(): void;
@@ -56,8 +62,8 @@ function hostBackend(): Backend {
   return {
     kind: 'host',
     adapter: `CPU, plain JavaScript (Node ${process.versions.node})`,
-    paged: (kv, { config, weights }, limits) =>
-      Promise.resolve(new HostPagedEngine(kv, config, weights, limits)),
+    paged: (kv, { config, weights }, limits, intercept) =>
+      Promise.resolve(new HostPagedEngine(kv, config, weights, limits, intercept)),
     contiguous: ({ config, weights }, limits, lanes) =>
       new HostContiguousEngine(config, weights, limits, lanes),
     check: () => undefined,
@@ -80,8 +86,8 @@ async function gpuBackend(): Promise<Backend> {
   return {
     kind: 'webgpu',
     adapter: isSoftware ? `${name} (software)` : name,
-    paged: async (kv, { config, weights }, limits) => {
-      const engine = await GpuPagedEngine.create(device, kv, config, weights, limits);
+    paged: async (kv, { config, weights }, limits, intercept) => {
+      const engine = await GpuPagedEngine.create(device, kv, config, weights, limits, intercept);
       await device.queue.onSubmittedWorkDone();
       check();
       return engine;

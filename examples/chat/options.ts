@@ -19,6 +19,8 @@ export interface Options {
   readonly hostBlocks: number | undefined;
   readonly batchTokens: number;
   readonly abortEvery: number;
+  /** Share of the pieces of transfers that are made to fail. */
+  readonly failTransfers: number;
   readonly corrupt: boolean;
   readonly json: boolean;
 }
@@ -62,6 +64,11 @@ const specs = {
   'host-blocks': { type: 'string', value: 'N', help: 'host tier; small by default' },
   'batch-tokens': { type: 'string', value: 'N', help: 'query tokens in one step (96)' },
   'abort-every': { type: 'string', value: 'N', help: 'abort one step in so many, 0 for none (25)' },
+  'fail-transfers': {
+    type: 'string',
+    value: 'P',
+    help: 'let this share of all pieces of transfers fail (0)',
+  },
   corrupt: {
     type: 'boolean',
     help: 'overwrite one slot in use: the run must end with exit code 1',
@@ -110,6 +117,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     hostBlocks: optionalCount('host-blocks', 0),
     batchTokens: count('batch-tokens', 96, 1, 65_536),
     abortEvery: abortEvery(count('abort-every', 25, 0, 1_000_000)),
+    failTransfers: number('fail-transfers', text('fail-transfers'), 0, 0, 0.5, false),
     corrupt: values.corrupt === true,
     json: values.json === true,
   };

@@ -13,7 +13,7 @@ export interface PoolSizes {
 
 /** Share of the wanted blocks that the device gets, and of the device's that the host tier gets. */
 const deviceShare = 0.3;
-const hostShare = 0.15;
+const hostShare = 0.5;
 
 export function choosePool(prompts: PromptSet, options: Options): PoolSizes {
   const { blockSize, newTokens, samples } = options;

@@ -1,6 +1,8 @@
 /** What is printed at the end: a table for people, or one JSON object. */
 import type { Stats } from '../../src/index.js';
 import type { Backend } from './backend.js';
+import type { FailingPieces } from './faults.js';
+import type { TransferUse } from './flights.js';
 import type { MemoryUse } from './meter.js';
 import { printable, type Reply } from './reply.js';
 import type { Comparison, Difference } from './verify.js';
@@ -15,6 +17,10 @@ export interface Outcome {
   readonly steps: number;
   readonly stats: Stats;
   readonly memory: MemoryUse;
+  readonly transfers: TransferUse;
+  /** Of transfers: all that began, and those that were made to fail. */
+  readonly pieces: Pick<FailingPieces, 'pieces' | 'failed'>;
+  readonly failedSteps: number;
   readonly comparison: Comparison;
   readonly pagedSeconds: number;
   readonly contiguousSeconds: number;
@@ -27,7 +33,7 @@ export function isVerified({ comparison }: Outcome): boolean {
 
 /** Counts are blocks, tokens or events as their names say; bytes are of keys and values. */
 export function toJson(outcome: Outcome): Record<string, unknown> {
-  const { stats, memory, comparison } = outcome;
+  const { stats, memory, comparison, transfers } = outcome;
   return {
     verified: isVerified(outcome),
     device: outcome.backend,
@@ -53,6 +59,16 @@ export function toJson(outcome: Outcome): Record<string, unknown> {
     preemptions: stats.preemptions,
     drops: stats.drops,
     aborts: stats.aborts,
+    transfers: transfers.flights,
+    offloadedBytes: transfers.outBlocks * memory.blockBytes,
+    onboardedBytes: transfers.inBlocks * memory.blockBytes,
+    recomputedTokens: stats.recomputedTokens,
+    onboardedAheadBlocks: transfers.aheadBlocks,
+    transferSeconds: transfers.seconds,
+    transferSecondsBesidePasses: transfers.besideSeconds,
+    failedPieces: outcome.pieces.failed,
+    failedTransfers: transfers.failed,
+    failedSteps: outcome.failedSteps,
     deviceBlocks: stats.device.total,
     hostBlocks: stats.host.total,
     blockBytes: memory.blockBytes,
@@ -66,11 +82,13 @@ export function toJson(outcome: Outcome): Record<string, unknown> {
   };
 }
 
+type Row = readonly [name: string, value: string];
+
 export function toTable(outcome: Outcome): string {
-  const { stats, memory, comparison } = outcome;
+  const { stats, memory, comparison, transfers } = outcome;
   const { blockBytes } = memory;
   const moved = (blocks: number): string => `${blocks} blocks, ${formatBytes(blocks * blockBytes)}`;
-  const rows: readonly (readonly [string, string])[] = [
+  const rows: readonly Row[] = [
     ['adapter', outcome.adapter],
     ['model', outcome.model],
     [
@@ -91,16 +109,21 @@ export function toTable(outcome: Outcome): string {
       'waste',
       `${percent(memory.waste)} of held slots empty; contiguous ${percent(memory.contiguousWaste)}`,
     ],
-    [
-      'prefix hits',
-      `${stats.hitTokens} of ${stats.promptTokens} prompt tokens, ${stats.hostHitTokens} on the host`,
-    ],
+    ['prefix hits', `${stats.hitTokens} of ${stats.promptTokens} prompt tokens`],
     ['forks', `${stats.forks}`],
     ['copies', `${moved(stats.copiesOnWrite)} on write`],
     ['evictions', `${stats.evictions} blocks`],
-    ['offloaded', `${moved(stats.offloadedBlocks)}; onboarded ${moved(stats.onboardedBlocks)}`],
-    ['swapped out', `${moved(stats.swappedOutBlocks)}; in ${moved(stats.swappedInBlocks)}`],
     ['preemptions', `${stats.preemptions}, ${stats.drops} of them by dropping`],
+    [
+      'moved out',
+      `${moved(stats.swappedOutBlocks)} swapped out; ${moved(stats.offloadedBlocks)} that were cached`,
+    ],
+    [
+      'moved in',
+      `${moved(transfers.inBlocks)}; ${transfers.aheadBlocks} ahead of the pass that needs them`,
+    ],
+    ['transfers', describeTransfers(outcome)],
+    ...failureRows(outcome),
     ['aborted steps', `${stats.aborts}`],
     [
       'time',
@@ -116,6 +139,24 @@ export function toTable(outcome: Outcome): string {
   ];
   const table = rows.map(([name, value]) => `  ${name.padEnd(17)}${value}`);
   return [...sampleLines(outcome.replies), '', ...table, '', verdict(outcome)].join('\n');
+}
+
+function describeTransfers({ transfers }: Outcome): string {
+  const { flights, seconds, besideSeconds } = transfers;
+  if (flights === 0) return 'none';
+  return (
+    `${flights}, under way for ${milliseconds(seconds)} in all, ` +
+    `${percent(besideSeconds / seconds)} of it beside passes`
+  );
+}
+
+function failureRows({ pieces, transfers, failedSteps }: Outcome): readonly Row[] {
+  if (pieces.pieces === 0) return [];
+  const { failed } = transfers;
+  const made = `${pieces.failed} of ${pieces.pieces} pieces of transfers`;
+  return [
+    ['made to fail', `${made}: ${failed} transfers failed, ${failedSteps} steps were done again`],
+  ];
 }
 
 function verdict(outcome: Outcome): string {
@@ -150,6 +191,10 @@ export function formatBytes(bytes: number): string {
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
+}
+
+function milliseconds(value: number): string {
+  return `${(value * 1000).toFixed(0)} ms`;
 }
 
 function seconds(value: number): string {

@@ -1,6 +1,7 @@
 /** A whole run: the chats over the manager, the same over contiguous caches, and what came of it. */
 import { KvCacheManager, type Stats } from '../../src/index.js';
 import { openBackend, type Backend, type Model } from './backend.js';
+import { FailingPieces } from './faults.js';
 import { describeModel, keyValueBytes, smallModel } from './model/config.js';
 import type { EngineLimits } from './model/engine.js';
 import { readModel } from './model/llama-file.js';
@@ -47,7 +48,7 @@ export async function run(
     backend.check();
     const checked = await timed(() => generateAgain(job, backend));
     backend.check();
-    const { stats, steps, memory, replies } = served.result;
+    const { replies, ...counts } = served.result;
     return {
       backend: backend.kind,
       adapter: backend.adapter,
@@ -55,9 +56,7 @@ export async function run(
       chats: job.prompts.conversations.length,
       turns: options.turns,
       samples: options.samples,
-      steps,
-      stats,
-      memory,
+      ...counts,
       comparison: compare(replies, checked.result),
       pagedSeconds: served.seconds,
       contiguousSeconds: checked.seconds,
@@ -109,7 +108,13 @@ function introduce(job: Job, backend: Backend, say: (message: string) => void): 
   );
 }
 
-async function servePaged(job: Job, backend: Backend): Promise<Served & { stats: Stats }> {
+/** What came of the run over the manager. */
+interface PagedRun extends Served {
+  readonly stats: Stats;
+  readonly pieces: Pick<FailingPieces, 'pieces' | 'failed'>;
+}
+
+async function servePaged(job: Job, backend: Backend): Promise<PagedRun> {
   const { options, prompts, model, pool, limits, live, sampling } = job;
   const { layers, kvHeads, headDim } = model.config;
   const kv = new KvCacheManager({
@@ -117,12 +122,15 @@ async function servePaged(job: Job, backend: Backend): Promise<Served & { stats:
     blockSize: options.blockSize,
     device: { blocks: pool.deviceBlocks },
     ...(pool.hostBlocks > 0 ? { host: { blocks: pool.hostBlocks } } : {}),
+    // One more for the prompt that comes from the host beside a pass.
     maxSequences: limits.passSequences,
     maxSequenceTokens: limits.sequenceTokens,
     maxBatchSequences: limits.passSequences,
     maxBatchTokens: limits.passTokens,
   });
-  const engine = await backend.paged(kv, model, limits);
+  const pieces = new FailingPieces(options.failTransfers, options.seed);
+  const intercept = options.failTransfers > 0 ? pieces.intercept : undefined;
+  const engine = await backend.paged(kv, model, limits, intercept);
   try {
     const server = new Server(kv, engine, prompts, {
       sampling,
@@ -136,7 +144,7 @@ async function servePaged(job: Job, backend: Backend): Promise<Served & { stats:
       live.show(() => poolLine(progress, kv.stats(), total));
     });
     kv.validate();
-    return { ...served, stats: kv.stats() };
+    return { ...served, stats: kv.stats(), pieces };
   } finally {
     live.clear();
     engine.destroy();

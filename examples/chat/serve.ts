@@ -1,16 +1,19 @@
 /**
  * The decoding loop: continuous batching over a pool that is too small. Every step computes one token of
  * each reply under way and a part of the prompts that wait; when the blocks run out, the youngest reply
- * gives way and comes back later.
+ * gives way and comes back later. What moves between the tiers meanwhile moves beside the passes.
  */
 import type { KvCacheManager, Step } from '../../src/index.js';
+import { passOf, promptOf, type Entry } from './batch.js';
+import { Crowd } from './crowd.js';
+import { abortOf } from './faults.js';
+import { Flights, type Flight, type TransferUse } from './flights.js';
 import { MemoryMeter, type MemoryUse } from './meter.js';
 import type { Logits, PagedEngine, Pass } from './model/engine.js';
-import { longestCase, type PromptSet } from './prompts.js';
+import { longestCase, type PromptSet, type Tokens } from './prompts.js';
 import { keyOf } from './random.js';
 import { chosenSample, drawNext, nextPrompt, type Reply, type Sampling } from './reply.js';
 import { Request, type Turn } from './request.js';
-import { UsageError } from './usage.js';
 
 export interface ServeOptions {
   readonly sampling: Sampling;
@@ -34,13 +37,23 @@ export interface Progress {
 export interface Served {
   readonly replies: readonly Reply[];
   readonly memory: MemoryUse;
+  readonly transfers: TransferUse;
   readonly steps: number;
+  /** Steps whose execution failed. */
+  readonly failedSteps: number;
 }
 
-/** Part of a step: `count` tokens of a request, from `computed` on. */
-interface Entry {
-  readonly request: Request;
-  readonly count: number;
+/** Somebody who may have blocks of the device again, or for the first time. */
+interface Arrival {
+  /** As far as they are known to be in memory. */
+  readonly tokens: Tokens | readonly number[];
+  readonly admit: () => void;
+}
+
+/** Blocks on their way from the host, for a step to come. */
+interface Prefetch {
+  readonly step: Step;
+  readonly flight: Flight;
 }
 
 /** Steps for which nobody is let in after somebody had to go. */
@@ -56,14 +69,13 @@ export class Server {
   readonly #prompts: PromptSet;
   readonly #options: ServeOptions;
   readonly #meter: MemoryMeter;
+  readonly #flights: Flights;
+  readonly #crowd: Crowd;
   #waiting: Turn[];
-  /** Oldest first. */
-  #running: Request[] = [];
-  /** Swapped out or dropped, the one that has waited longest first. */
-  #preempted: Request[] = [];
   readonly #finished: Request[] = [];
   #step = 0;
   #drawn = 0;
+  #failedSteps = 0;
   #calmUntil = 0;
   #corrupted = false;
 
@@ -72,6 +84,8 @@ export class Server {
     this.#engine = engine;
     this.#prompts = prompts;
     this.#options = options;
+    this.#flights = new Flights(engine.cache);
+    this.#crowd = new Crowd(kv, this.#flights, options.batchTokens);
     const { newTokens } = options.sampling;
     const longest = prompts.conversations.map((chat) =>
       longestCase(prompts.system, chat, newTokens),
@@ -87,69 +101,116 @@ export class Server {
 
   /** Runs every chat to its end. */
   async run(onStep: (progress: Progress) => void): Promise<Served> {
-    while (this.#waiting.length + this.#running.length + this.#preempted.length > 0) {
+    const crowd = this.#crowd;
+    while (this.#waiting.length + crowd.running.length + crowd.preempted.length > 0) {
       this.#step++;
-      this.#letIn();
-      if (this.#running.length > 0) await this.#runStep();
-      this.#meter.sample(this.#running, this.#preempted);
+      await this.#round();
+      this.#meter.sample(crowd.running, crowd.preempted);
       onStep({
         step: this.#step,
         drawn: this.#drawn,
-        running: this.#running.length,
-        preempted: this.#preempted.length,
+        running: crowd.running.length,
+        preempted: crowd.preempted.length,
         waiting: this.#waiting.length,
       });
     }
+    await this.#flights.landed();
     if (this.#options.corrupt && !this.#corrupted) throw new Error('no slot could be corrupted');
-    return { replies: this.#finished, memory: this.#meter.use(), steps: this.#step };
+    return {
+      replies: this.#finished,
+      memory: this.#meter.use(),
+      transfers: this.#flights.use,
+      steps: this.#step,
+      failedSteps: this.#failedSteps,
+    };
+  }
+
+  async #round(): Promise<void> {
+    const crowd = this.#crowd;
+    const arrival = this.#nextArrival();
+    const isOnHost = arrival !== undefined && this.#kv.lookup(arrival.tokens).worth > 0;
+    const comesBeside = isOnHost && crowd.running.length > 0;
+    if (!comesBeside) arrival?.admit();
+    if (crowd.running.length > 0) await this.#runStep(comesBeside ? arrival : undefined);
+    else await this.#flights.landing();
   }
 
   /** The preempted come first, then new turns; nobody while the pool has just run out. */
-  #letIn(): void {
-    if (this.#step < this.#calmUntil && this.#running.length > 0) return;
-    const [oldest] = this.#preempted;
-    if (oldest) {
-      if (this.#running.length > 0 && !this.#hasRoom(oldest.tokens)) return;
-      this.#preempted.shift();
-      if (oldest.sequence.state === 'dropped') oldest.resume();
-      this.#running.push(oldest);
-      return;
+  #nextArrival(): Arrival | undefined {
+    const crowd = this.#crowd;
+    const isAlone = crowd.running.length === 0;
+    if (this.#step < this.#calmUntil && !isAlone) return undefined;
+    if (crowd.preempted.length > 0) {
+      const request = crowd.next;
+      if (request === undefined || !(isAlone || crowd.hasRoom(request.tokens))) return undefined;
+      const admit = (): void => {
+        crowd.bringBack(request);
+      };
+      return { tokens: request.tokens, admit };
     }
-    const prefilling = this.#running.filter(({ missing }) => missing > 1).length;
-    const next = this.#waiting.findIndex(({ readyAt }) => readyAt <= this.#step);
-    if (next < 0 || prefilling >= prefillsAtOnce) return;
-    const turn = this.#waiting[next]!;
-    if (this.#running.length > 0 && !this.#hasRoom(turn.prompt)) return;
-    this.#waiting.splice(next, 1);
-    this.#open(turn);
-  }
-
-  /** Optimistic on purpose: room for what is there now, none set aside for the replies that grow beside it. */
-  #hasRoom(tokens: readonly number[] | Uint32Array): boolean {
-    const { device, host } = this.#kv.lookup(tokens);
-    const { afterEviction } = this.#kv.admission(tokens);
-    return afterEviction >= tokens.length - device - host + this.#kv.layout.blockSize;
+    const turn = this.#waiting.find(({ readyAt }) => readyAt <= this.#step);
+    const prefilling = crowd.running.filter(({ missing }) => missing > 1).length;
+    if (turn === undefined || prefilling >= prefillsAtOnce) return undefined;
+    if (!isAlone && !crowd.hasRoom(turn.prompt)) return undefined;
+    const admit = (): void => {
+      this.#open(turn);
+    };
+    return { tokens: turn.prompt, admit };
   }
 
   #open(turn: Turn): void {
+    this.#waiting = this.#waiting.filter((other) => other !== turn);
     const sequence = this.#kv.open(turn.prompt);
-    this.#running.push(new Request(turn, 0, sequence, this.#options.sampling.samples - 1));
+    const unforked = this.#options.sampling.samples - 1;
+    this.#crowd.running.push(new Request(turn, 0, sequence, unforked));
   }
 
-  async #runStep(): Promise<void> {
-    const { step, entries } = await this.#reserve();
-    const fault = this.#faultOfThisStep();
+  /** `arrival`: whose blocks come from the host meanwhile. */
+  async #runStep(arrival?: Arrival): Promise<void> {
+    const { step, entries } = await this.#crowd.reserve();
+    if (this.#crowd.takePressure()) this.#calmUntil = this.#step + calmSteps;
+    const fault = abortOf(this.#step, this.#options.abortEvery);
     if (fault === 'before execute') {
       step.abort();
       return;
     }
-    await this.#engine.cache.execute(step);
+    const flight = this.#flights.start(step);
+    const prefetch = arrival && this.#prefetch(arrival);
     const { pass, drawing } = passOf(step, entries);
-    const logits = await this.#engine.forward(pass, step.attention);
-    if (fault === 'after execute') {
+    // What leaves the device lands beside the pass; what the pass reads has come.
+    const isReady = await flight.submitted;
+    const logits = isReady ? await this.#compute(pass, step, entries) : undefined;
+    const [hasEnded] = await Promise.all([flight.ended, prefetch?.flight.ended]);
+    if (!hasEnded) this.#failedSteps++;
+    if (logits && hasEnded && fault === undefined) {
+      await this.#commit(step, entries, drawing, logits);
+      if (prefetch && (await prefetch.flight.ended)) prefetch.step.commit();
+      else prefetch?.step.abort();
+    } else {
+      // The later one first, as it may build on the other. What it has brought stays.
+      prefetch?.step.abort();
       step.abort();
-      return;
     }
+    // Where its prefetch failed, its blocks are still on the host, and come with its own step.
+    if (prefetch) arrival.admit();
+  }
+
+  async #compute(pass: Pass, step: Step, entries: readonly Entry[]): Promise<Logits> {
+    const { result, seconds } = await this.#flights.pass(() =>
+      this.#engine.forward(pass, step.attention),
+    );
+    // Of this, and of what its transfers take, the manager learns when bringing back beats computing.
+    const prompt = promptOf(entries);
+    if (prompt) this.#kv.reportPrefill({ ...prompt, milliseconds: seconds * 1000 });
+    return result;
+  }
+
+  async #commit(
+    step: Step,
+    entries: readonly Entry[],
+    drawing: readonly Request[],
+    logits: Logits,
+  ): Promise<void> {
     const slot = this.#slotToCorrupt(step, entries);
     step.commit();
     for (const { request } of entries) request.computed = request.sequence.length;
@@ -157,71 +218,11 @@ export class Server {
     this.#drawAll(drawing, logits);
   }
 
-  /** Schedules what fits in a step; preempts until it does. */
-  async #reserve(): Promise<{ step: Step; entries: readonly Entry[] }> {
-    for (;;) {
-      const entries = this.#compose();
-      const step = this.#kv.schedule(
-        entries.map(({ request, count }) => ({
-          sequence: request.sequence,
-          tokens: request.tokens.slice(request.computed, request.computed + count),
-        })),
-      );
-      if (step.ok) return { step, entries };
-      await this.#makeRoom(step.needed, step.free);
-    }
-  }
-
-  /** One token of each reply under way; what is left of the budget goes to prompts, oldest first. */
-  #compose(): Entry[] {
-    const decoding = this.#running.filter(({ missing }) => missing === 1);
-    const prefilling = this.#running.filter(({ missing }) => missing > 1);
-    let budget = this.#options.batchTokens;
-    const entries: Entry[] = [];
-    for (const request of [...decoding, ...prefilling]) {
-      const count = Math.min(request.missing, budget);
-      if (count === 0) break;
-      budget -= count;
-      entries.push({ request, count });
-    }
-    return entries;
-  }
-
-  async #makeRoom(needed: number, free: number): Promise<void> {
-    this.#calmUntil = this.#step + calmSteps;
-    const victim = this.#running.length > 1 ? this.#running.pop() : undefined;
-    if (victim === undefined) {
-      this.#dropPreempted(needed, free);
-      return;
-    }
-    this.#preempted.push(victim);
-    if (victim.sequence.state === 'swapped') return; // It was about to come back.
-    const transfer = this.#kv.preempt(victim.sequence);
-    if (transfer.ok) await this.#engine.cache.execute(transfer);
-    else this.#drop(victim);
-  }
-
-  /** The last resort when a single sequence does not fit: those swapped out may still hold blocks. */
-  #dropPreempted(needed: number, free: number): void {
-    const holder = this.#preempted.find(({ sequence }) => sequence.state !== 'dropped');
-    if (!holder) {
-      throw new UsageError(
-        `one sequence alone needs ${needed} blocks, ${free} are free: give more (--device-blocks)`,
-      );
-    }
-    this.#drop(holder);
-  }
-
-  #drop(request: Request): void {
-    this.#kv.preempt(request.sequence, { mode: 'drop' });
-    request.computed = 0;
-  }
-
-  /** Aborts are spread evenly, and fall before and after the execution in turns. */
-  #faultOfThisStep(): 'before execute' | 'after execute' | undefined {
-    const { abortEvery } = this.#options;
-    if (abortEvery === 0 || this.#step % abortEvery !== 0) return undefined;
-    return (this.#step / abortEvery) % 2 === 0 ? 'before execute' : 'after execute';
+  /** Undefined where there is no room just now. */
+  #prefetch(arrival: Arrival): Prefetch | undefined {
+    if (this.#step < this.#calmUntil) return undefined;
+    const step = this.#kv.prefetch(arrival.tokens);
+    return step.ok ? { step, flight: this.#flights.start(step) } : undefined;
   }
 
   #drawAll(drawing: readonly Request[], logits: Logits): void {
@@ -253,15 +254,15 @@ export class Server {
       fork.computed = request.computed;
       return fork;
     });
-    const place = this.#running.indexOf(request) + 1;
-    this.#running.splice(place, 0, ...forks);
+    const { running } = this.#crowd;
+    running.splice(running.indexOf(request) + 1, 0, ...forks);
     return forks;
   }
 
   /** Its blocks stay for the next turn, as long as nobody needs them more. */
   #finish(request: Request): void {
     request.sequence.close();
-    this.#running = this.#running.filter((other) => other !== request);
+    this.#crowd.running = this.#crowd.running.filter((other) => other !== request);
     this.#finished.push(request);
     this.#calmUntil = 0;
 
@@ -295,26 +296,4 @@ export class Server {
     await this.#engine.overwriteSlot(slot, garbage);
     this.#corrupted = true;
   }
-}
-
-/** The query tokens of a step, and the requests whose last token is among them: each may draw its next. */
-function passOf(step: Step, entries: readonly Entry[]): { pass: Pass; drawing: Request[] } {
-  const { tokens, skipped, cumulativeLengths } = step.attention;
-  const ids = new Uint32Array(tokens);
-  const positions = new Uint32Array(tokens);
-  const wanted: number[] = [];
-  const drawing: Request[] = [];
-  entries.forEach(({ request, count }, i) => {
-    const first = request.computed + skipped[i]!;
-    const end = request.computed + count;
-    let row = cumulativeLengths[i]!;
-    for (let position = first; position < end; position++, row++) {
-      ids[row] = request.tokens[position]!;
-      positions[row] = position;
-    }
-    if (end < request.tokens.length) return;
-    wanted.push(row - 1);
-    drawing.push(request);
-  });
-  return { pass: { ids, positions, wanted: Uint32Array.from(wanted) }, drawing };
 }

@@ -1,6 +1,6 @@
 /** The model over the manager's memory on WebGPU. */
 import { WebGpuAttention } from '../../../src/attention/index.js';
-import { WebGpuCache } from '../../../src/device/webgpu.js';
+import { WebGpuCache, type Intercept } from '../../../src/device/webgpu.js';
 import type { KvCacheManager } from '../../../src/index.js';
 import type { ModelConfig } from './config.js';
 import type { EngineLimits, Logits, PagedEngine, Pass } from './engine.js';
@@ -15,8 +15,13 @@ export class GpuPagedEngine implements PagedEngine {
     config: ModelConfig,
     weights: Weights,
     limits: EngineLimits,
+    intercept?: Intercept,
   ): Promise<GpuPagedEngine> {
-    const cache = await WebGpuCache.create(device, kv);
+    const cache = await WebGpuCache.create(
+      device,
+      kv,
+      intercept === undefined ? {} : { intercept },
+    );
     const attention = await WebGpuAttention.create(cache, { queryHeads: config.heads });
     return new GpuPagedEngine(cache, attention, new GpuModel(device, config, weights, limits));
   }

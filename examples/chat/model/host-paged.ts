@@ -1,6 +1,6 @@
 /** The model over the manager's memory on the CPU. */
 import { HostAttention } from '../../../src/attention/index.js';
-import { HostCache } from '../../../src/device/host.js';
+import { HostCache, type Intercept } from '../../../src/device/host.js';
 import type { KvCacheManager } from '../../../src/index.js';
 import type { Attention } from '../../../src/plan.js';
 import type { ModelConfig } from './config.js';
@@ -14,8 +14,16 @@ export class HostPagedEngine implements PagedEngine {
   readonly #attention: HostAttention;
   readonly #model: HostModel;
 
-  constructor(kv: KvCacheManager, config: ModelConfig, weights: Weights, limits: EngineLimits) {
-    this.cache = new HostCache(kv);
+  constructor(
+    kv: KvCacheManager,
+    config: ModelConfig,
+    weights: Weights,
+    limits: EngineLimits,
+    intercept?: Intercept,
+  ) {
+    // So few bytes would move at once, and nothing beside a pass.
+    const options = { bytesAtOnce: 0, ...(intercept === undefined ? {} : { intercept }) };
+    this.cache = new HostCache(kv, options);
     this.#attention = new HostAttention(this.cache, { queryHeads: config.heads });
     this.#model = new HostModel(config, weights, limits);
   }
