@@ -20,6 +20,10 @@ export class Job {
   before: Promise<void> | undefined;
   turn: Deferred | undefined;
   hasBegun = false;
+  /** Only offloads, which nothing has to wait for. */
+  readonly isSwapOut: boolean;
+  /** No pass follows it: its one sequence computes no token. */
+  readonly isPrefetch: boolean;
   #clock: TransferClock | undefined;
 
   constructor(work: Executable, moves: Moves, stages: readonly Stage[]) {
@@ -27,17 +31,11 @@ export class Job {
     this.moves = moves;
     this.stages = stages;
     this.arrived = stages.map(deferred);
-  }
-
-  /** Only offloads, which nothing has to wait for. */
-  get isSwapOut(): boolean {
-    const { onboards, copies } = this.moves;
-    return this.work.attention === undefined && onboards.length === 0 && copies.length === 0;
-  }
-
-  /** No pass follows it: its one sequence computes no token. */
-  get isPrefetch(): boolean {
-    return this.work.attention?.tokens === 0;
+    // Asked now: by its end, the manager may have been closed.
+    const { attention } = work;
+    const hasOnlyOffloads = moves.onboards.length === 0 && moves.copies.length === 0;
+    this.isSwapOut = attention === undefined && hasOnlyOffloads;
+    this.isPrefetch = attention?.tokens === 0;
   }
 
   ticket(stages: Stages): Ticket {
