@@ -1,5 +1,6 @@
 /** Transfers whose pieces are delayed, reordered and made to fail at random, and executions left under way. */
 import { PagedKvError } from '../src/index.js';
+import { deferred, type Deferred } from '../src/device/deferred.js';
 import type { Intercept } from '../src/device/webgpu.js';
 import type { Execution } from '../src/plan.js';
 import type { Random } from './device.random.js';
@@ -11,17 +12,35 @@ const FAILS = 0.05;
 const IS_LATE = 0.5;
 const MOST_TURNS = 6;
 
-/** Nothing happens until it is given a source of randomness. */
+/** Nothing happens until it is given a source of randomness, or told to. */
 export class Faults {
   random: Random | undefined;
+  /** How many of the next pieces are to fail. */
+  failing = 0;
+  #held: Deferred | undefined;
 
   readonly intercept: Intercept = async () => {
+    await this.#held?.promise;
+    if (this.failing > 0) {
+      this.failing -= 1;
+      throw new MadeToFail('made to fail');
+    }
     const { random } = this;
     if (random === undefined) return;
     const turns = random.next() < IS_LATE ? random.integer(1, MOST_TURNS) : 0;
     for (let i = 0; i < turns; i++) await new Promise((resume) => setImmediate(resume));
     if (random.next() < FAILS) throw new MadeToFail('made to fail');
   };
+
+  /** Pieces wait from now on. */
+  hold(): void {
+    this.#held ??= deferred();
+  }
+
+  release(): void {
+    this.#held?.resolve();
+    this.#held = undefined;
+  }
 }
 
 /** What an execution may fail with in a program that makes some fail. */

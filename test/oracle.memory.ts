@@ -1,9 +1,9 @@
 /** Memory as the oracle uses it: a cache that executes plans, a pass that writes, and everything read back. */
 import { HostAttention } from '../src/attention/index.js';
-import { HostCache, type BlockCache } from '../src/device/host.js';
+import { HostCache, type BlockCache, type HostCacheOptions } from '../src/device/host.js';
 import type { KvCacheManager } from '../src/index.js';
 import type { Attention } from '../src/plan.js';
-import type { Faults } from './oracle.faults.js';
+import { Faults } from './oracle.faults.js';
 import { MODEL, PLANES, planeOf, WIDTH, type Prefix } from './oracle.payload.js';
 
 /** The most tokens that a step of the oracle has. */
@@ -20,7 +20,7 @@ export interface Contents {
 export interface OracleMemory {
   readonly cache: BlockCache;
   /** Where its transfers can be made to fail. */
-  readonly faults?: Faults;
+  readonly faults?: Faults | undefined;
   /** The forward pass of the step executed last: writes each query token's keys and values into its slot. */
   write(attention: Attention, prefixes: readonly Prefix[]): void;
   /** Fills slots of the device tier with NaN. */
@@ -28,13 +28,22 @@ export interface OracleMemory {
   read(): Promise<Contents>;
 }
 
+/** Pieces so small that larger transfers take several. */
+const PIECES: HostCacheOptions = { bytesAtOnce: 0, pieceBytes: 5000 };
+
+/** How blocks move: by the caller's thread, by others, or by others and at random. */
+const WAYS = { 'at once': {}, 'by threads': PIECES, 'with faults': PIECES } as const;
+
 export class HostMemory implements OracleMemory {
   readonly cache: HostCache;
+  readonly faults: Faults | undefined;
   readonly #attention: HostAttention;
   readonly #device: readonly Float32Array[];
 
-  constructor(kv: KvCacheManager) {
-    this.cache = new HostCache(kv);
+  constructor(kv: KvCacheManager, how: keyof typeof WAYS) {
+    this.faults = how === 'with faults' ? new Faults() : undefined;
+    const intercept = this.faults === undefined ? {} : { intercept: this.faults.intercept };
+    this.cache = new HostCache(kv, { ...WAYS[how], ...intercept });
     this.#attention = new HostAttention(this.cache, { queryHeads: MODEL.kvHeads });
     this.#device = Array.from(
       { length: PLANES },

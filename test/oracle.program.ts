@@ -384,9 +384,10 @@ class Program {
   async #abort(): Promise<void> {
     const step = this.#pick(this.#oracle.steps);
     if (step === undefined) return;
-    // One that a device is still at cannot be aborted, with whatever it builds on.
-    await this.#oracle.underWay.settle();
     this.#log(`abort ${step.number}, ${step.stage}`);
+    if (this.#oracle.abort(step)) return;
+    this.#log('… once it is over');
+    await this.#oracle.underWay.settle();
     this.#oracle.abort(step);
   }
 

@@ -11,7 +11,7 @@ import type { Planned, Tracked } from './oracle.state.js';
 const BLOCK = 4;
 
 /** 12 blocks of 4 tokens on the device and as many on the host. */
-async function makeOracle(make: MakeMemory): Promise<Oracle> {
+export async function makeOracle(make: MakeMemory): Promise<Oracle> {
   const kv = new KvCacheManager({
     model: MODEL,
     blockSize: BLOCK,
@@ -25,17 +25,25 @@ async function makeOracle(make: MakeMemory): Promise<Oracle> {
 }
 
 /** Tokens that no other `text` has. */
-function text(number: number, length: number): number[] {
+export function text(number: number, length: number): number[] {
   return Array.from({ length }, (_, i) => number * 1000 + i);
 }
 
-function mustSchedule(oracle: Oracle, sequence: Tracked, tokens: readonly number[]): Planned {
+export function mustSchedule(
+  oracle: Oracle,
+  sequence: Tracked,
+  tokens: readonly number[],
+): Planned {
   const step = oracle.schedule([{ sequence, tokens }]);
   if (step === undefined) throw new Error('out of blocks');
   return step;
 }
 
-async function append(oracle: Oracle, sequence: Tracked, tokens: readonly number[]): Promise<void> {
+export async function append(
+  oracle: Oracle,
+  sequence: Tracked,
+  tokens: readonly number[],
+): Promise<void> {
   const step = mustSchedule(oracle, sequence, tokens);
   await oracle.execute(step);
   oracle.commit(step);
@@ -43,13 +51,13 @@ async function append(oracle: Oracle, sequence: Tracked, tokens: readonly number
 }
 
 /** A sequence whose prompt was computed. */
-async function chat(oracle: Oracle, prompt: readonly number[]): Promise<Tracked> {
+export async function chat(oracle: Oracle, prompt: readonly number[]): Promise<Tracked> {
   const sequence = oracle.open(prompt);
   await append(oracle, sequence, prompt.slice(sequence.tokens.length));
   return sequence;
 }
 
-async function swapOut(oracle: Oracle, sequence: Tracked): Promise<number> {
+export async function swapOut(oracle: Oracle, sequence: Tracked): Promise<number> {
   const transfer = oracle.swapOut(sequence);
   if (transfer === undefined) throw new Error('no room on the host');
   await oracle.finishTransfer(transfer);

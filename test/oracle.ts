@@ -48,13 +48,6 @@ export interface HowToExecute {
   readonly staysUnderWay?: boolean;
 }
 
-export interface HowToExecute {
-  /** Runs while the device is at work. */
-  readonly meanwhile?: () => void;
-  readonly isCancelled?: boolean;
-  readonly staysUnderWay?: boolean;
-}
-
 export class Oracle implements Disposable {
   readonly kv: KvCacheManager;
   readonly memory: OracleMemory;
@@ -301,10 +294,17 @@ export class Oracle implements Disposable {
     }
   }
 
-  /** Also ends the later steps that share a sequence with it. */
-  abort(step: Planned): void {
+  /**
+   * Also ends the later steps that share a sequence with it. False where a device is at one of these: then nothing
+   * may have changed.
+   */
+  abort(step: Planned): boolean {
     const mustRestore = step.stage === 'scheduled' && step.changesAfter === this.#changes;
-    step.handle.abort();
+    const digest = this.kv.validate();
+    if (isRefused(() => step.handle.abort())) {
+      assert.equal(this.kv.validate(), digest, 'an abort that was refused left a trace');
+      return false;
+    }
     this.#changes += 1;
     if (mustRestore) {
       assert.equal(this.kv.validate(), step.digestBefore, 'an abort left a trace');
@@ -319,6 +319,7 @@ export class Oracle implements Disposable {
     }
     this.steps = this.steps.filter((each) => !ended.includes(each));
     for (const each of ended.reverse()) this.#undo(each);
+    return true;
   }
 
   // --- Transfers ---
@@ -578,6 +579,17 @@ function orTooMany<Answer>(call: () => Answer): Answer | undefined {
     return call();
   } catch (error) {
     if (error instanceof PagedKvError && error.code === 'TOO_MANY_TRANSFERS') return undefined;
+    throw error;
+  }
+}
+
+/** Whether a device is still at what the call would end. */
+function isRefused(call: () => void): boolean {
+  try {
+    call();
+    return false;
+  } catch (error) {
+    if (error instanceof PagedKvError && error.code === 'STEP_EXECUTING') return true;
     throw error;
   }
 }

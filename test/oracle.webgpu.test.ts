@@ -1,6 +1,7 @@
 import { afterAll, describe, it } from 'vitest';
 import { describeOnGpu } from './device.gpu.js';
 import { replay } from './device.random.js';
+import { itLeaksNothingInFlight } from './oracle.flights.js';
 import { GpuMemories } from './oracle.gpu.js';
 import { runPrograms, UNTIMED, type MakeMemory } from './oracle.program.js';
 import { itKeepsEveryToken } from './oracle.scenarios.js';
@@ -23,5 +24,6 @@ await describeOnGpu('the payload oracle over memory on a GPU', (device) => {
     );
 
     itKeepsEveryToken(make);
+    itLeaksNothingInFlight(make);
   });
 });
