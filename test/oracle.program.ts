@@ -353,7 +353,7 @@ class Program {
   }
 
   async #execute(): Promise<void> {
-    const step = this.#oracle.steps.find(({ stage }) => stage === 'scheduled');
+    const [step, next] = this.#oracle.steps.filter(({ stage }) => stage === 'scheduled');
     if (step === undefined) return;
     // A step cannot be executed on top of one that failed.
     if (this.#oracle.steps.some(({ stage }) => stage === 'failed')) return;
@@ -365,12 +365,14 @@ class Program {
     const schedulesAhead = this.#oneIn(4);
     const isCancelled = this.#hasFailures && this.#oneIn(10);
     const staysUnderWay = this.#oneIn(2);
-    const how = `${isCancelled ? ', cancelled' : ''}${schedulesAhead ? ', and meanwhile' : ''}`;
+    const prefetch = next?.entries.length === 0 && this.#oneIn(2) ? next : undefined;
+    const beside = prefetch === undefined ? '' : `, and prefetch ${prefetch.number} beside it`;
+    const how = `${beside}${isCancelled ? ', cancelled' : ''}${schedulesAhead ? ', and meanwhile' : ''}`;
     this.#log(`execute ${step.number}${staysUnderWay ? ', left under way' : ''}${how}`);
     const meanwhile = (): void => {
       if (schedulesAhead) this.#schedule();
     };
-    await this.#oracle.execute(step, { meanwhile, isCancelled, staysUnderWay });
+    await this.#oracle.execute(step, { meanwhile, prefetch, isCancelled, staysUnderWay });
   }
 
   async #commit(): Promise<void> {

@@ -20,7 +20,7 @@ import {
   type Step,
   type Transfer,
 } from '../src/index.js';
-import type { Executable, Moves } from '../src/plan.js';
+import type { Executable, Execution, Moves } from '../src/plan.js';
 import { endOf, UnderWay } from './oracle.faults.js';
 import type { OracleMemory } from './oracle.memory.js';
 import { emptyPrefix, extend, type Prefix } from './oracle.payload.js';
@@ -45,6 +45,8 @@ export interface HowToExecute {
   /** Runs while the device is at work. */
   readonly meanwhile?: () => void;
   readonly isCancelled?: boolean;
+  /** Begins before the pass. */
+  readonly prefetch?: Planned | undefined;
   readonly staysUnderWay?: boolean;
 }
 
@@ -226,17 +228,24 @@ export class Oracle implements Disposable {
 
   /** Waits for the end, unless it `staysUnderWay`: then only until the pass was written. */
   async execute(step: Planned, how: HowToExecute = {}): Promise<void> {
-    await poisonTargets(this.memory, step.moves);
-    const execution = this.memory.cache.execute(this.#watched(step));
-    const end = this.underWay.add(execution);
+    const { execution, end } = await this.#start(step);
     how.meanwhile?.();
+    const beside = how.prefetch === undefined ? undefined : await this.#start(how.prefetch);
     if (how.isCancelled === true) execution.cancel();
     if (await endOf(execution.submitted)) await this.#pass(step);
-    if (how.staysUnderWay !== true) await end;
+    if (beside !== undefined && (await endOf(beside.execution.submitted)))
+      markLanding(how.prefetch!);
+    if (how.staysUnderWay !== true) await Promise.all([end, beside?.end]);
+  }
+
+  async #start(step: Planned): Promise<{ execution: Execution; end: Promise<boolean> }> {
+    await poisonTargets(this.memory, step.moves);
+    const execution = this.memory.cache.execute(this.#watched(step));
+    return { execution, end: this.underWay.add(execution) };
   }
 
   async #pass(step: Planned): Promise<void> {
-    if (step.stage === 'scheduled') step.stage = 'landing';
+    markLanding(step);
     // None follows a prefetch: the device has the lists of an earlier step.
     if (step.attention.tokens === 0) return;
     await poisonFresh(this.memory, step);
@@ -581,6 +590,10 @@ function orTooMany<Answer>(call: () => Answer): Answer | undefined {
     if (error instanceof PagedKvError && error.code === 'TOO_MANY_TRANSFERS') return undefined;
     throw error;
   }
+}
+
+function markLanding(step: Planned): void {
+  if (step.stage === 'scheduled') step.stage = 'landing';
 }
 
 /** Whether a device is still at what the call would end. */
