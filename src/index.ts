@@ -32,6 +32,7 @@ export type { Pin } from './pin.js';
 export type { Bytes, GroupOptions, PoolSize } from './groups.js';
 export type { EvictionPolicy, HostOptions, KvCacheManagerOptions, Watermarks } from './options.js';
 export type * from './plan.js';
+export { COPY_WORDS, MOVE_WORDS } from './words.js';
 export type { QuotaOptions, TierQuota } from './quota.js';
 export type { Sequence, SequenceState } from './sequence.js';
 export type { Stats, TierStats } from './stats.js';

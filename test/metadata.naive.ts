@@ -25,6 +25,11 @@ export class Naive {
     return this.past.map((past, i) => past + starts[i + 1]! - starts[i]!);
   }
 
+  get bounds(): number[] {
+    const queries = this.totals.map((total, i) => total - this.past[i]!);
+    return [Math.max(...queries), Math.max(...this.totals)];
+  }
+
   get starts(): number[] {
     return [...this.#attention.cumulativeLengths];
   }

@@ -24,6 +24,7 @@ function followers(kv: KvCacheManager) {
     cumulativeSequenceLength: ints(PLACES + 1),
     pastSeqlens: ints(PLACES),
     slotMapping: ints(TOKENS),
+    attentionMetadata: ints(2),
   };
   const vllm = {
     blockTable: ints(PLACES * WIDTH),
@@ -72,6 +73,7 @@ function expectRight(kv: KvCacheManager, attention: Attention, follow: Followers
   expectHead(dense.cumulativeSequenceLength, naive.starts);
   expectHead(dense.pastSeqlens, naive.past);
   expectHead(dense.slotMapping, naive.slots);
+  expectHead(dense.attentionMetadata, naive.bounds);
   expectHead(vllm.blockTable, naive.table(WIDTH, 0));
   expectHead(vllm.queryStartLoc, naive.starts);
   expectHead(vllm.seqLens, naive.totals);
@@ -223,6 +225,29 @@ describe('metadata', () => {
     expect(() => pagedAttentionMetadata(kv, given as typeof right, options)).toThrow(coded(code));
   });
 
+  it('tells what it has written, once', () => {
+    using kv = smallManager();
+    const { dense, all } = followers(kv);
+    const [metadata] = all;
+    metadata.takeChanges(() => undefined);
+    metadata.update(mustDecode(kv, openComputed(kv, ids(BLOCK))));
+    const told: Record<string, number[]> = {};
+    metadata.takeChanges((name, begin, end) => {
+      told[name] = [begin, end];
+    });
+    expect(told).toEqual({
+      blockTable: [0, 2],
+      cumulativeSequenceLength: [0, 2],
+      pastSeqlens: [0, 1],
+      slotMapping: [0, 1],
+      attentionMetadata: [0, 2],
+    });
+    expect(dense.attentionMetadata).toEqual(Int32Array.of(1, BLOCK + 1));
+    metadata.takeChanges((name) => {
+      throw new Error(name);
+    });
+  });
+
   it('writes no cell of a block table that did not change', () => {
     using kv = smallManager();
     const follow = followers(kv);
@@ -265,7 +290,7 @@ await describeOnGpu('metadata on a GPU', (device) => {
       flashInfer.update(step.attention);
       const bytes = paged.upload(device.queue, pagedBuffers);
       flashInfer.upload(device.queue, flashBuffers);
-      if (i > 0) expect(bytes).toBeLessThanOrEqual(4 * (3 + 2 + 2 + WIDTH + 2));
+      if (i > 0) expect(bytes).toBeLessThanOrEqual(4 * (3 + 2 + 2 + 2 + WIDTH + 2));
       step.commit();
     }
     const arraysAndBuffers = [

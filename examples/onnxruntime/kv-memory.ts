@@ -1,5 +1,5 @@
 /** KV memory in tensors that ONNX Runtime owns, and a host tier beside them: executes pagedkv's plans. */
-import type { CacheLayout, Executable } from '../../src/index.js';
+import { COPY_WORDS, MOVE_WORDS, type CacheLayout, type Executable } from '../../src/index.js';
 import {
   blockElements,
   blockShape,
@@ -23,10 +23,6 @@ import { tablesOfBlocks } from './tables.js';
 
 /** What stands where nothing was written: were it ever attended to, every logit would be NaN. */
 const NAN = 0x7e00;
-
-/** Words of a record in a plan. */
-const MOVE_WORDS = 3;
-const COPY_WORDS = 4;
 
 interface Sessions {
   readonly upload: InferenceSession;

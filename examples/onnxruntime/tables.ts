@@ -65,7 +65,7 @@ export function pagedAttention(graph: Graph, parts: PagedAttentionParts): string
 
 /** The tables of a step as feeds. pagedkv keeps the arrays up to date: from step to step little of them changes. */
 export class StepTables {
-  readonly #arrays: PagedAttentionArrays;
+  readonly #arrays: Required<Omit<PagedAttentionArrays, 'slotMapping'>>;
   readonly #metadata: Metadata<keyof PagedAttentionArrays>;
   readonly #width: number;
 
@@ -76,6 +76,7 @@ export class StepTables {
       blockTable: new Int32Array(maxSequences * maxBlocksPerSequence),
       cumulativeSequenceLength: new Int32Array(maxSequences + 1),
       pastSeqlens: new Int32Array(maxSequences),
+      attentionMetadata: new Int32Array(2),
     };
     this.#metadata = pagedAttentionMetadata(kv, this.#arrays);
   }
@@ -84,29 +85,14 @@ export class StepTables {
   feeds(attention: Attention): Record<string, Tensor> {
     this.#metadata.update(attention);
     const { batch } = attention;
-    const { blockTable, cumulativeSequenceLength, pastSeqlens } = this.#arrays;
+    const { blockTable, cumulativeSequenceLength, pastSeqlens, attentionMetadata } = this.#arrays;
     return {
       cumulativeLengths: ints(cumulativeSequenceLength.subarray(0, batch + 1)),
       pastLengths: ints(pastSeqlens.subarray(0, batch)),
       blockTable: ints(blockTable.subarray(0, batch * this.#width), batch, this.#width),
-      bounds: ints(boundsOf(attention)),
+      bounds: ints(attentionMetadata),
     };
   }
-}
-
-/**
- * The most query tokens of a sequence, and the most tokens. Without them the operator reads all lengths back from
- * the GPU, once a layer.
- */
-function boundsOf({ batch, pastLengths, cumulativeLengths }: Attention): Int32Array {
-  let mostQueries = 0;
-  let longest = 0;
-  for (let i = 0; i < batch; i++) {
-    const queries = cumulativeLengths[i + 1]! - cumulativeLengths[i]!;
-    mostQueries = Math.max(mostQueries, queries);
-    longest = Math.max(longest, pastLengths[i]! + queries);
-  }
-  return Int32Array.of(mostQueries, longest);
 }
 
 /** Tables by which every block in `blocks` is written from its first slot to its last. */

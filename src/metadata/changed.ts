@@ -31,6 +31,12 @@ export class ChangedRanges {
     return begin <= this.#ends[last + 1]! + MERGE_GAP && end + MERGE_GAP >= this.#ends[last]!;
   }
 
+  /** Calls `visit` with each, and forgets them. */
+  take(visit: (begin: number, end: number) => void): void {
+    for (let at = 0; at < 2 * this.#count; at += 2) visit(this.#ends[at]!, this.#ends[at + 1]!);
+    this.#count = 0;
+  }
+
   /** Queues them for a buffer that has the whole array, and forgets them. Returns the bytes. */
   upload(queue: GPUQueue, buffer: GPUBuffer, array: Int32Array): number {
     let elements = 0;

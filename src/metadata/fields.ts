@@ -149,6 +149,26 @@ export class QueryPositions extends Field {
   }
 }
 
+/** `[2]`: the most query tokens of a sequence, and the most tokens once the step is done. */
+export class Bounds extends Field {
+  lengthFor(): number {
+    return 2;
+  }
+
+  write(attention: Attention): void {
+    const { batch, cumulativeLengths } = attention;
+    let mostQueries = 0;
+    let longest = 0;
+    for (let i = 0; i < batch; i++) {
+      mostQueries = Math.max(mostQueries, cumulativeLengths[i + 1]! - cumulativeLengths[i]!);
+      longest = Math.max(longest, totalAt(attention, i));
+    }
+    this.array[0] = mostQueries;
+    this.array[1] = longest;
+    this.changed.add(0, 2);
+  }
+}
+
 /** Tokens of a sequence once the step is done. */
 export function totalAt({ pastLengths, cumulativeLengths }: Attention, i: number): number {
   return pastLengths[i]! + cumulativeLengths[i + 1]! - cumulativeLengths[i]!;

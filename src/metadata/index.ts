@@ -10,6 +10,7 @@ import type { CacheLayout } from '../plan.js';
 import { readInteger, readOptions, show } from '../validate.js';
 import { BlockList, BlockStarts, DenseBlockTable } from './block-tables.js';
 import {
+  Bounds,
   KeyOffsets,
   LastBlockLengths,
   PastLengths,
@@ -45,6 +46,8 @@ export interface PagedAttentionArrays {
   readonly pastSeqlens: Int32Array;
   /** `[tokens]`; where the operator takes none, use the manager's option `alwaysWrites`. */
   readonly slotMapping?: Int32Array;
+  /** `[2]`: the most query tokens of a sequence, and the most tokens: without it, the operator reads them back. */
+  readonly attentionMetadata?: Int32Array;
 }
 
 /** Of vLLM's paged attention backends. */
@@ -101,7 +104,7 @@ export function pagedAttentionMetadata(
   const given = readArrays(
     arrays,
     ['blockTable', 'cumulativeSequenceLength', 'pastSeqlens'],
-    ['slotMapping'],
+    ['slotMapping', 'attentionMetadata'],
   );
   const { group, pad } = readDense(layout, options, -1);
   const places = placesOf(given.pastSeqlens, given.cumulativeSequenceLength);
@@ -111,6 +114,7 @@ export function pagedAttentionMetadata(
     ['cumulativeSequenceLength', new QueryStarts(given.cumulativeSequenceLength)],
     ['pastSeqlens', new PastLengths(given.pastSeqlens)],
     ...optionalSlots(given.slotMapping, group),
+    ...optionalBounds(given.attentionMetadata),
   ]);
 }
 
@@ -233,6 +237,12 @@ function optionalSlots(
   group: number,
 ): readonly (readonly ['slotMapping', Field])[] {
   return array === undefined ? [] : [['slotMapping', new Slots(array, group)]];
+}
+
+function optionalBounds(
+  array: Int32Array | undefined,
+): readonly (readonly ['attentionMetadata', Field])[] {
+  return array === undefined ? [] : [['attentionMetadata', new Bounds(array)]];
 }
 
 function eitherSlots(array: unknown, group: number): Field {

@@ -33,6 +33,18 @@ export class Metadata<Name extends string> {
   }
 
   /**
+   * Calls `visit` with what was written since it was taken or uploaded last: elements of an array, from `begin` to
+   * `end`. For buffers that are no GPU buffers of WebGPU. O(what was written).
+   */
+  takeChanges(visit: (name: Name, begin: number, end: number) => void): void {
+    for (const [name, { changed }] of this.#fields) {
+      changed.take((begin, end) => {
+        visit(name, begin, end);
+      });
+    }
+  }
+
+  /**
    * Queues what was written since the last upload, for buffers laid out as the arrays are, each at least as long; arrays
    * without a buffer are left out. Returns the bytes. O(what was written).
    */
