@@ -108,6 +108,9 @@ export interface Native {
   beginTransfer(manager: number, ticket: number): number;
   endTransfer(manager: number, ticket: number, ok: boolean): number;
 
+  /** Bytes that native code of the process has allocated and not freed, in `out`; 0 where the C library tells none. */
+  measureHeap(out: Float64Array): number;
+
   /** Puts the memory's id into `out`; where the machine has no room for it, the bytes that there are. */
   createMemory(bytes: number, out: Float64Array): number;
   /** A buffer over a part of the memory, which it keeps; or a status. Each part once. */

@@ -37,7 +37,7 @@ function makeManager(): number {
 }
 
 /** What is asked of no manager: there is none yet, or it is about host memory. */
-const OTHERS = /^measure$|^create|Memory$|oveBlocks$|^copyPlainly$|^drainMoves$|^setCopyThreads$/;
+const OTHERS = /^measure|^create|Memory$|oveBlocks$|^copyPlainly$|^drainMoves$|^setCopyThreads$/;
 const TAKES_A_MANAGER = Object.keys(native).filter(
   (name) => typeof calls[name] === 'function' && !OTHERS.test(name),
 );

@@ -24,7 +24,7 @@ describe(`an engine that serves on a virtual clock (${replay})`, () => {
     expect(operations.requests).toBeGreaterThan(50);
     expect(grown.external).toBeLessThan(2 ** 16);
     expect(grown.heap).toBeLessThan(4 * MIB);
-    expect(grown.native).toBeLessThan(64 * MIB);
+    expect(grown.native).toBeLessThan(MIB);
   });
 
   it('does the same again with the same seed', async () => {

@@ -1,6 +1,7 @@
 /** Rounds of serving over one manager. After each, everything has been closed, and nothing may be left of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KvCacheManager, type EvictionPolicy, type Stats } from '../../src/index.js';
+import { native } from '../../src/native.js';
 import { VirtualClock } from './clock.js';
 import { Contents, MODEL } from './contents.js';
 import { FlakyDevice, settle } from './device.js';
@@ -26,8 +27,10 @@ export interface Memory {
   readonly heap: number;
   /** Memory that these keep alive outside of the heap. */
   readonly external: number;
-  /** Resident, but for the heap and what it keeps alive. */
+  /** That native code has allocated; 0 where the C library tells none. */
   readonly native: number;
+  /** Of the process, but for the heap and what it keeps alive. */
+  readonly resident: number;
 }
 
 type Counts = Readonly<Record<string, number>>;
@@ -122,13 +125,21 @@ function grownIn(measured: readonly Memory[]): Memory {
   const of = (kind: keyof Memory): number =>
     Math.min(...last.map((memory) => memory[kind])) -
     Math.max(...first.map((memory) => memory[kind]));
-  return { heap: of('heap'), external: of('external'), native: of('native') };
+  return {
+    heap: of('heap'),
+    external: of('external'),
+    native: of('native'),
+    resident: of('resident'),
+  };
 }
+
+const allocated = new Float64Array(1);
 
 async function measure(): Promise<Memory> {
   globalThis.gc?.();
   await sleep(50); // pages of the heap are given back by a thread of their own
   globalThis.gc?.();
   const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
-  return { heap: heapUsed, external, native: rss - heapTotal - external };
+  native.measureHeap(allocated);
+  return { heap: heapUsed, external, native: allocated[0]!, resident: rss - heapTotal - external };
 }

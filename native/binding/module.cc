@@ -47,6 +47,7 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Prefetch>(exports, "prefetch", environment);
   Add<BeginTransfer>(exports, "beginTransfer", environment);
   Add<EndTransfer>(exports, "endTransfer", environment);
+  Add<MeasureHeap>(exports, "measureHeap", environment);
   Add<CreateMemory>(exports, "createMemory", environment);
   Add<ViewMemory>(exports, "viewMemory", environment);
   Add<TouchMemory>(exports, "touchMemory", environment);

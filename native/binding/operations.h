@@ -49,6 +49,9 @@ Status Prefetch(const Call& call);
 Status BeginTransfer(const Call& call);
 Status EndTransfer(const Call& call);
 
+// heap.cc
+Status MeasureHeap(const Call& call);
+
 // memory.cc
 Status CreateMemory(const Call& call);
 Napi::Value ViewMemory(const Call& call);
