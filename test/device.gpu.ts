@@ -1,5 +1,6 @@
 /** The GPU of the tests, which is software where there is no other; what goes wrong on it fails the test. */
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { create } from 'webgpu';
 import { requestDevice } from '../src/device/adapter.js';
 import { PagedKvError } from '../src/errors.js';
 
@@ -10,8 +11,9 @@ import { PagedKvError } from '../src/errors.js';
 export async function describeOnGpu(
   name: string,
   body: (device: GPUDevice) => void,
+  request: () => Promise<GPUDevice> = requestDevice,
 ): Promise<void> {
-  const device = await deviceOrNone();
+  const device = await deviceOrNone(request);
   if (device === undefined) {
     describe(name, () => {
       it.skip('was not tested: this machine has no WebGPU adapter, not even a software one');
@@ -32,13 +34,58 @@ export async function describeOnGpu(
   });
 }
 
-async function deviceOrNone(): Promise<GPUDevice | undefined> {
+async function deviceOrNone(request: () => Promise<GPUDevice>): Promise<GPUDevice | undefined> {
   try {
-    return await requestDevice();
+    return await request();
   } catch (error) {
     if (error instanceof PagedKvError && error.code === 'NO_ADAPTER') return undefined;
     throw error;
   }
+}
+
+/** What a device is to be like, whatever the machine's own can do. */
+export interface Likeness {
+  readonly without?: readonly GPUFeatureName[];
+  /** Those that every adapter has. */
+  readonly leastLimits?: boolean;
+  /** Taken for hardware by whoever asks. */
+  readonly hardware?: boolean;
+}
+
+/** Never let go of: collected while a device lives, it ends the process. */
+const gpu = create([]);
+
+/** Requests such a device. */
+export function deviceLike(likeness: Likeness): () => Promise<GPUDevice> {
+  return async () => {
+    const device = await requestDevice({
+      gpu: { requestAdapter: () => adapterLike(likeness) } as GPU,
+    });
+    if (likeness.hardware) {
+      const { subgroupMinSize, subgroupMaxSize } = device.adapterInfo;
+      const value = {
+        description: 'hardware',
+        isFallbackAdapter: false,
+        subgroupMinSize,
+        subgroupMaxSize,
+      };
+      Object.defineProperty(device, 'adapterInfo', { value });
+    }
+    return device;
+  };
+}
+
+async function adapterLike({ without = [], leastLimits }: Likeness): Promise<GPUAdapter | null> {
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) return null;
+  return {
+    features: new Set(
+      [...adapter.features].filter((name) => !without.includes(name as GPUFeatureName)),
+    ),
+    limits: leastLimits ? {} : adapter.limits,
+    info: adapter.info,
+    requestDevice: (descriptor: GPUDeviceDescriptor) => adapter.requestDevice(descriptor),
+  } as unknown as GPUAdapter;
 }
 
 /** Downloads a buffer that has COPY_SRC. */

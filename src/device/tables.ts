@@ -27,11 +27,23 @@ export interface ListOffsets {
   readonly cumulativeLengths: number;
 }
 
+/** The lists of a step on the CPU, each with room for more than the step has. */
+export interface ListWords {
+  readonly batch: number;
+  readonly rows: Int32Array;
+  readonly pastLengths: Int32Array;
+  readonly cumulativeLengths: Int32Array;
+}
+
 /** The tables of the step executed last, to bind. The same object always; its members follow the steps. */
 export interface StepTables {
   /** Sequences and query tokens of the step. */
   readonly batch: number;
   readonly tokens: number;
+  /** Counts the steps whose tables were uploaded. */
+  readonly uploads: number;
+  /** What `lists` holds of the step, on this side. */
+  readonly words: ListWords;
   /** Counts up when a buffer was replaced by a larger one: bind groups made before are out of date. */
   readonly version: number;
   readonly offsets: ListOffsets;
@@ -53,6 +65,8 @@ export class UploadedTables implements StepTables {
   batch = 0;
   tokens = 0;
   version = 0;
+  uploads = 0;
+  readonly words: ListWords;
   readonly offsets: ListOffsets;
   readonly lists: GPUBuffer;
   readonly blockTables: readonly GPUBuffer[];
@@ -70,6 +84,7 @@ export class UploadedTables implements StepTables {
     this.offsets = listOffsets(layout, device.limits.minStorageBufferOffsetAlignment / WORD_BYTES);
     const words = this.offsets.cumulativeLengths + layout.maxSequences + 1;
     this.#mirror = new Int32Array(words);
+    this.words = this.#listWords();
     this.lists = this.#createBuffer('lists', words);
     const cells = layout.maxSequences * layout.maxBlocksPerSequence;
     this.blockTables = layout.groups.map(() => this.#createBuffer('block table', cells));
@@ -80,6 +95,7 @@ export class UploadedTables implements StepTables {
   upload(attention: Attention): void {
     this.batch = attention.batch;
     this.tokens = attention.tokens;
+    this.uploads += 1;
     this.#reserve(attention.tokens);
     this.#uploadLists(attention);
     this.uploadCells(attention);
@@ -108,6 +124,19 @@ export class UploadedTables implements StepTables {
 
   destroy(): void {
     for (const buffer of [this.lists, ...this.blockTables, ...this.slotMappings]) buffer.destroy();
+  }
+
+  #listWords(): ListWords {
+    const { offsets } = this;
+    const mirror = this.#mirror;
+    return {
+      get batch() {
+        return mirror[offsets.batch]!;
+      },
+      rows: mirror.subarray(offsets.rows),
+      pastLengths: mirror.subarray(offsets.pastLengths),
+      cumulativeLengths: mirror.subarray(offsets.cumulativeLengths),
+    };
   }
 
   #list(offset: number, length: number): GPUBufferBinding {

@@ -1,6 +1,4 @@
 /** Attention over one contiguous cache a lane, on WebGPU. Its kernels know no block table. */
-import { attendWorkgroup } from '../../../src/attention/kernels.js';
-import { isSoftware } from '../../../src/device/adapter.js';
 import type { ModelConfig } from './config.js';
 import type { ContiguousEngine, EngineLimits, Logits, Pass } from './engine.js';
 import { GpuModel } from './gpu-model.js';
@@ -8,6 +6,8 @@ import type { Weights } from './weights.js';
 
 const storeWorkgroup = 32;
 const headsPerWorkgroup = 4;
+/** Positions that are weighed together. */
+const tile = 32;
 
 export class GpuContiguousEngine implements ContiguousEngine {
   readonly #device: GPUDevice;
@@ -32,9 +32,7 @@ export class GpuContiguousEngine implements ContiguousEngine {
     this.#model = new GpuModel(device, config, weights, limits);
     this.#places = this.#buffer(limits.passTokens * 2);
     this.#store = pipelineOf(device, storeKernel(config, limits.sequenceTokens));
-    // Positions that are weighed together: as many as by the paged kernel.
-    const tile = attendWorkgroup(config.headDim, isSoftware(device.adapterInfo));
-    this.#attend = pipelineOf(device, attendKernel(config, limits.sequenceTokens, tile));
+    this.#attend = pipelineOf(device, attendKernel(config, limits.sequenceTokens));
 
     const { queries, keys, values, attended } = this.#model.rows;
     const plane = (): GPUBuffer =>
@@ -125,15 +123,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }
 
 /**
- * One invocation attends with one head of one token, position after position. The sums are kept in as many
- * parts as the paged kernel has invocations, and are put together in its order: reading the same numbers,
- * both come to the same bits, though nothing else of them is alike.
+ * One invocation attends with one head of one token, position after position.
  */
-function attendKernel(
-  { heads, kvHeads, headDim }: ModelConfig,
-  laneTokens: number,
-  tile: number,
-): string {
+function attendKernel({ heads, kvHeads, headDim }: ModelConfig, laneTokens: number): string {
   return /* wgsl */ `
 @group(0) @binding(0) var<storage, read> places: array<vec2u>;
 @group(0) @binding(1) var<storage, read> queries: array<vec4f>;
@@ -144,8 +136,6 @@ function attendKernel(
 const heads = ${heads}u;
 const tile = ${tile}u;
 const quads = ${headDim / 4}u;
-/** Parts that the sum of the values is kept in. */
-const shares = tile / quads;
 const laneWidth = ${(kvHeads * headDim) / 4}u;
 const scale = f32(${Math.fround(1 / Math.sqrt(headDim))});
 
@@ -160,10 +150,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let lane = place.x * ${laneTokens}u * laneWidth + head / ${heads / kvHeads}u * quads;
 
   var largest = -1e30;
-  /** Scores, then weights. */
   var scores: array<f32, tile>;
-  var weightSums: array<f32, tile>;
-  var valueSums: array<vec4f, shares * quads>;
+  var weightSum = 0.0;
+  var valueSums: array<vec4f, quads>;
   for (var start = 0u; start < context; start += tile) {
     let inside = min(tile, context - start);
     var larger = largest;
@@ -176,25 +165,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     let fade = exp(largest - larger);
     largest = larger;
-    for (var j = 0u; j < tile; j++) {
-      scores[j] = select(0.0, exp(scores[j] - largest), j < inside);
-      weightSums[j] = weightSums[j] * fade + scores[j];
-    }
-    for (var i = 0u; i < shares * quads; i++) { valueSums[i] *= fade; }
+    weightSum *= fade;
+    for (var i = 0u; i < quads; i++) { valueSums[i] *= fade; }
     for (var j = 0u; j < inside; j++) {
+      let weight = exp(scores[j] - largest);
+      weightSum += weight;
       let at = lane + (start + j) * laneWidth;
-      let part = j % shares * quads;
-      for (var i = 0u; i < quads; i++) { valueSums[part + i] += scores[j] * values[at + i]; }
+      for (var i = 0u; i < quads; i++) { valueSums[i] += weight * values[at + i]; }
     }
   }
-
-  for (var reach = tile / 2u; reach > 0u; reach /= 2u) {
-    for (var j = 0u; j < reach; j++) { weightSums[j] += weightSums[j + reach]; }
-  }
-  for (var i = 0u; i < quads; i++) {
-    var sum = valueSums[i];
-    for (var part = 1u; part < shares; part++) { sum += valueSums[part * quads + i]; }
-    attended[query + i] = sum / weightSums[0];
-  }
+  for (var i = 0u; i < quads; i++) { attended[query + i] = valueSums[i] / weightSum; }
 }`;
 }
