@@ -18,6 +18,10 @@ import type { StepViews } from './views.js';
 const COUNT_WORD = 3;
 /** Set in the count of an entry whose ids come with the commit. */
 const COUNT_ONLY = 2 ** 31;
+/** Set in the count of an entry with tokens that may be rejected. */
+const GUESSES = 2 ** 30;
+/** More tokens than any batch may have; below it there is room for flags. */
+const MAX_COUNT = 2 ** 29;
 /** Up to this many ids, a loop is faster than `set`. */
 const SHORT = 16;
 
@@ -100,16 +104,28 @@ export class Batch {
    * `SEQUENCE_FOREIGN`, and then adds nothing. O(tokens).
    */
   add(sequence: Sequence, tokens: TokenIds | number): void {
-    const core = Batch.#coreOf(this);
+    this.#add(Batch.#coreOf(this), sequence, tokens, 0);
+  }
+
+  /**
+   * As `add`, where some of the tokens are guesses, which `step.accept` may reject: each is a query token, even
+   * where it is found in memory, so that there are logits for it; and `lookup` does not count on them. Throws
+   * as `add`. O(tokens).
+   */
+  addGuesses(sequence: Sequence, tokens: TokenIds | number): void {
+    this.#add(Batch.#coreOf(this), sequence, tokens, GUESSES);
+  }
+
+  #add(core: Core, sequence: Sequence, tokens: TokenIds | number, flags: number): void {
     if (typeof tokens === 'number') {
       const count = readCount(tokens);
-      this.#put(core, sequence, count, COUNT_ONLY + count);
+      this.#put(core, sequence, count, COUNT_ONLY + flags + count);
       return;
     }
     const ids = readIdsToCopy(tokens);
     const count = lengthOf(ids);
     if (count === 0) throw statusError(Status.emptyTokens);
-    this.#put(core, sequence, count, count);
+    this.#put(core, sequence, count, flags + count);
     const begin = core.offsets.batchTokens + this.#ids;
     this.#ids += count;
     if (count > SHORT) core.words.set(ids, begin);
@@ -182,7 +198,7 @@ function copy(
 
 function readCount(count: number): number {
   if (count === 0) throw statusError(Status.emptyTokens);
-  if (isWord(count) && count < COUNT_ONLY) return count;
+  if (isWord(count) && count < MAX_COUNT) return count;
   throw new PagedKvError(
     'INVALID_ARGUMENT',
     `tokens must be ids or their number, a whole number, got ${show(count)}`,

@@ -51,6 +51,13 @@ const MEANINGS = {
     'a sequence keeps what was asked for 4 ranges: ask again for one of these, or for a wider one',
   ],
   29: ['INVALID_KEYS', 'ranges of keys must be sorted and apart, and each have a key'],
+  31: ['NOT_IN_STEP', 'the step has no entry of this sequence'],
+  32: ['ACCEPTED_TWICE', 'accept() is called once for an entry of a step'],
+  33: ['INVALID_PATH', 'the entry has no such query tokens'],
+  34: [
+    'BUILT_UPON',
+    'a later open step was planned on top of what this rejects: abort that one first',
+  ],
   30: ['EVENTS_OFF', 'the manager keeps no events: give it the option events'],
   27: ['STEP_EXECUTING', 'a device is still executing the step: await execute() first'],
   40: [

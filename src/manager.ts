@@ -37,6 +37,7 @@ import { newStep, newTransfer, renewStep, type Step, type Transfer } from './ste
 import {
   checkNamespace,
   isObject,
+  readBoolean,
   readIds,
   readIdsToCopy,
   readOptions,
@@ -71,6 +72,11 @@ export interface BatchEntry {
    * their number, when the ids are not known yet and come with the commit.
    */
   readonly tokens: TokenIds | number;
+  /**
+   * That some of the tokens are guesses, which `step.accept` may reject: each is a query token, even where it is
+   * found in memory, so that there are logits for it; and `lookup` does not count on them.
+   */
+  readonly guesses?: boolean;
 }
 
 /** What a prompt would find, in tokens from its start: first on the device, then on the host, then computed. */
@@ -405,7 +411,10 @@ export class KvCacheManager {
     const read = Array.from(entries, readEntry);
     const batch = this.#batch;
     batch.clear();
-    for (const { sequence, tokens } of read) batch.add(sequence, tokens);
+    for (const { sequence, tokens, guesses } of read) {
+      if (guesses === true) batch.addGuesses(sequence, tokens);
+      else batch.add(sequence, tokens);
+    }
     const status = native.schedule(core.id, presentBatch(batch, core));
     return status === Status.ok ? this.#newStep(core) : outOfBlocks(core, status);
   }
@@ -425,8 +434,9 @@ function readEntry(entry: unknown): BatchEntry {
       `a batch is made of { sequence, tokens }, got ${show(entry)}`,
     );
   }
-  const { sequence, tokens } = entry as BatchEntry;
-  return { sequence, tokens: typeof tokens === 'number' ? tokens : readIdsToCopy(tokens) };
+  const { sequence, tokens, guesses } = entry as BatchEntry;
+  const ids = typeof tokens === 'number' ? tokens : readIdsToCopy(tokens);
+  return { sequence, tokens: ids, guesses: readBoolean('guesses', guesses, false) };
 }
 
 function outOfBlocks({ words }: Core, status: number): OutOfBlocks {

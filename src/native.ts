@@ -92,6 +92,15 @@ export interface Native {
   schedule(manager: number, entries: number): number;
   beginExecute(manager: number, slot: number, generation: number): number;
   endExecute(manager: number, slot: number, generation: number, ok: boolean): number;
+  /** Of the sequence's entry in the step only the first `count` tokens. */
+  accept(
+    manager: number,
+    slot: number,
+    generation: number,
+    sequence: number,
+    sequenceGeneration: number,
+    count: number,
+  ): number;
   commit(manager: number, slot: number, generation: number, ids?: Uint32Array): number;
   abort(manager: number, slot: number, generation: number): number;
   /** `mode`: 0 swaps, 1 drops, 2 does what costs less. */

@@ -36,6 +36,15 @@ export let retainOpened: (sequence: Sequence, asked: readonly RetentionWords[]) 
 /** Preempts it and returns the status. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
 export let preemptSequence: (sequence: Sequence, core: Core, mode: number) => number;
 
+/** Accepts the first tokens of its entry in a step. Throws `SEQUENCE_FOREIGN` unless it is the core's. */
+export let acceptSequence: (
+  sequence: Sequence,
+  core: Core,
+  step: number,
+  stepGeneration: number,
+  count: number,
+) => void;
+
 /** Made by `kv.open()` and `sequence.fork()`. Close it when done: a collected one is closed with a warning. */
 export class Sequence {
   readonly #core: Core;
@@ -62,6 +71,11 @@ export class Sequence {
     preemptSequence = (sequence, core, mode) => {
       if (Sequence.#ownerOf(sequence) !== core) throw statusError(Status.sequenceForeign);
       return native.preempt(core.id, sequence.#slot, sequence.#generation, mode);
+    };
+    acceptSequence = (sequence, core, step, stepGeneration, count) => {
+      if (Sequence.#ownerOf(sequence) !== core) throw statusError(Status.sequenceForeign);
+      const { id } = core;
+      check(native.accept(id, step, stepGeneration, sequence.#slot, sequence.#generation, count));
     };
   }
 

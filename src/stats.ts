@@ -63,6 +63,8 @@ export interface Stats {
   readonly steps: number;
   readonly aborts: number;
   readonly committedTokens: number;
+  /** Computed by steps that were committed, and rejected by `accept`. */
+  readonly rejectedTokens: number;
   /** Schedules and preemptions that did not fit. */
   readonly outOfBlocks: number;
   readonly failedTransfers: number;
@@ -97,6 +99,7 @@ const COUNTERS = [
   'steps',
   'aborts',
   'committedTokens',
+  'rejectedTokens',
   'outOfBlocks',
   'failedTransfers',
 ] as const satisfies readonly Exclude<keyof Stats, 'device' | 'host' | 'costs'>[];

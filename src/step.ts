@@ -4,7 +4,8 @@ import { check, invalidReceiver, Status, statusError } from './errors.js';
 import { native, Reply } from './native.js';
 import { readTimes, reportTimes } from './costs.js';
 import type { Attention, Executable, Moves, TransferTimes } from './plan.js';
-import { readIds, type TokenIds } from './validate.js';
+import { acceptSequence, type Sequence } from './sequence.js';
+import { readIds, readWord, type TokenIds } from './validate.js';
 import type { StepViews } from './views.js';
 import { MOVE_WORDS } from './words.js';
 
@@ -94,8 +95,25 @@ export class Step implements Executable {
   }
 
   /**
+   * Says, between the pass and the commit, that only the first `count` query tokens of the sequence's entry
+   * are to be committed; what lies behind was never there, and its blocks are given back at the commit. Once
+   * an entry; those that are not asked about are committed whole. A step that no device has executed counts
+   * as executed. Once accepted, the sequence may be scheduled again before the commit.
+   *
+   * Throws `BUILT_UPON` where a later open step was planned on top of what this rejects: abort that one
+   * first. Throws `NOT_IN_STEP`, `INVALID_PATH` for more tokens than the entry has, `ACCEPTED_TWICE`,
+   * `SEQUENCE_FOREIGN`, `SEQUENCE_CLOSED`, `STEP_CLOSED`, `STEP_FAILED`, `STEP_EXECUTING` while a device is at
+   * it, and `STEP_OUT_OF_ORDER` before older steps were executed. O(1), unless a batch with the sequence was
+   * scheduled since: then O(batch).
+   */
+  accept(sequence: Sequence, count: number): void {
+    const core = Step.#coreOf(this);
+    acceptSequence(sequence, core, this.#slot, this.#generation, readWord('count', count));
+  }
+
+  /**
    * Makes the step true: its tokens count, and the blocks it filled can be found by prompts. `ids`: exactly
-   * those of the entries that gave a count, in batch order. A step that no device has executed counts as
+   * those of the entries that gave a count, in batch order, without what was rejected. A step that no device has executed counts as
    * executed. Throws `IDS_MISSING`, `STEP_OUT_OF_ORDER`, `STEP_FAILED`, `STEP_CLOSED`, and
    * `STEP_EXECUTING` while a device is at it. O(batch + tokens).
    */

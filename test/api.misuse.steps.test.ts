@@ -81,6 +81,12 @@ describe('scheduling', () => {
       'SEQUENCE_TOO_LONG',
       ({ kv, chat }) => kv.schedule([{ sequence: chat, tokens: 59 }]),
     ],
+    ['a count of 2^29', 'INVALID_ARGUMENT', ({ batch, chat }) => batch.addGuesses(chat, 2 ** 29)],
+    [
+      'guesses that are neither true nor false',
+      'INVALID_OPTION',
+      ({ kv, chat }) => kv.schedule([{ sequence: chat, tokens: 1, guesses: wrong(1) }]),
+    ],
     ['a token of −1', 'INVALID_TOKEN', ({ batch, chat }) => batch.addToken(chat, -1)],
     ['a token of 2^32', 'INVALID_TOKEN', ({ batch, chat }) => batch.addToken(chat, 2 ** 32)],
     ['no token id', 'INVALID_TOKEN', ({ batch, chat }) => batch.addToken(chat, wrong(undefined))],
@@ -107,6 +113,40 @@ describe('scheduling', () => {
     expect(kv.validate()).not.toBe(0n);
     second.abort();
     expect(typeof digest).toBe('bigint');
+  });
+});
+
+describe('accepting', () => {
+  checkMisuse([
+    ['after the end of the step', 'STEP_CLOSED', ({ ended, chat }) => ended.accept(chat, 1)],
+    ['more than the entry has', 'INVALID_PATH', ({ open, busy }) => open.accept(busy, 2)],
+    ['2^32 - 1 tokens', 'INVALID_PATH', ({ open, busy }) => open.accept(busy, 2 ** 32 - 1)],
+    ['−1 tokens', 'INVALID_ARGUMENT', ({ open, busy }) => open.accept(busy, -1)],
+    ['half a token', 'INVALID_ARGUMENT', ({ open, busy }) => open.accept(busy, 0.5)],
+    ['a bigint', 'INVALID_ARGUMENT', ({ open, busy }) => open.accept(busy, wrong(1n))],
+    ['nothing', 'INVALID_ARGUMENT', ({ open, busy }) => open.accept(busy, wrong(undefined))],
+    ['for another sequence', 'NOT_IN_STEP', ({ open, chat }) => open.accept(chat, 0)],
+    ['for a closed sequence', 'SEQUENCE_CLOSED', ({ open, closed }) => open.accept(closed, 0)],
+    ['for a stranger', 'SEQUENCE_FOREIGN', ({ open, foreign }) => open.accept(foreign, 0)],
+    ['for no sequence', 'SEQUENCE_FOREIGN', ({ open }) => open.accept(wrong(undefined), 0)],
+    [
+      'for an imitated sequence',
+      'SEQUENCE_FOREIGN',
+      ({ open, busy }) => open.accept(Object.create(busy) as Sequence, 0),
+    ],
+  ]);
+
+  it('before older steps were executed is STEP_OUT_OF_ORDER, after a failure STEP_FAILED', () => {
+    const { kv, chat, open, busy } = scene;
+    const second = mustSchedule(kv, [{ sequence: chat, tokens: [7, 8] }]);
+    const digest = kv.validate();
+    expect(() => second.accept(chat, 1)).toThrow(coded('STEP_OUT_OF_ORDER'));
+    expect(kv.validate()).toBe(digest);
+    open.beginExecute();
+    open.endExecute(false);
+    expect(() => open.accept(busy, 0)).toThrow(coded('STEP_FAILED'));
+    open.abort();
+    kv.validate();
   });
 });
 

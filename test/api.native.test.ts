@@ -196,6 +196,7 @@ describe('the binding', () => {
         expect(native.fork(manager, slot, generation, 0)).not.toBe(OK);
         expect(native.abort(manager, slot, generation)).not.toBe(OK);
         expect(native.commit(manager, slot, generation)).not.toBe(OK);
+        expect(native.accept(manager, slot, generation, slot, generation, 0)).not.toBe(OK);
       }
       expect(native.beginTransfer(manager, slot)).not.toBe(OK);
       expect(native.endTransfer(manager, slot, true)).not.toBe(OK);
@@ -211,7 +212,7 @@ describe('the binding', () => {
     expect(native.create(CONFIG, memory)).toBe(OK);
     const manager = memory[Reply.manager]!;
     const before = native.validate(manager);
-    for (const word of [0, 1, 2 ** 31, 2 ** 32 - 1]) {
+    for (const word of [0, 1, 2 ** 29, 2 ** 30, 2 ** 31, 2 ** 32 - 1]) {
       memory.fill(word, native.replyWords, native.replyWords + 16);
       expect(native.schedule(manager, 4)).not.toBe(OK);
     }

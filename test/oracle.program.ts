@@ -36,6 +36,7 @@ const WEIGHTS = {
   schedule: 16,
   execute: 14,
   commit: 16,
+  accept: 6,
   abort: 2,
   fork: 4,
   truncate: 4,
@@ -150,6 +151,9 @@ class Program {
         break;
       case 'commit':
         await this.#commit();
+        break;
+      case 'accept':
+        this.#accept();
         break;
       case 'abort':
         await this.#abort();
@@ -320,13 +324,14 @@ class Program {
       const tokens = this.#nextTokens(sequence).slice(0, room);
       if (tokens.length === 0) continue;
       room -= tokens.length;
-      wanted.push({ sequence, tokens, byCount: this.#hasCounts && this.#oneIn(3) });
+      const byCount = this.#hasCounts && this.#oneIn(3);
+      wanted.push({ sequence, tokens, byCount, guesses: this.#oneIn(4) });
     }
     if (wanted.length === 0) return undefined;
     const step = this.#oracle.schedule(wanted);
     const batch = wanted.map(
-      ({ sequence, tokens, byCount }) =>
-        `{${sequence.number}${byCount ? ' by count' : ''}: ${tokens.join(' ')}}`,
+      ({ sequence, tokens, byCount, guesses }) =>
+        `{${sequence.number}${byCount ? ' by count' : ''}${guesses ? ' guesses' : ''}: ${tokens.join(' ')}}`,
     );
     this.#log(`schedule ${batch.join(' ')}: ${describe(step)}`);
     if (step === undefined && this.#oneIn(2)) this.#makeRoom();
@@ -381,6 +386,17 @@ class Program {
     if (step?.stage !== 'executed') return;
     this.#log(`commit ${step.number}`);
     this.#oracle.commit(step);
+  }
+
+  #accept(): void {
+    const step = this.#pick(this.#oracle.steps.filter(({ stage }) => stage === 'executed'));
+    const entry = step && this.#pick(step.entries.filter(({ isAccepted }) => !isAccepted));
+    if (step === undefined || entry === undefined) return;
+    const all = entry.tokens.length - entry.skipped;
+    const isBuiltUpon = this.#oracle.isBuiltUpon(step, entry.sequence);
+    const count = isBuiltUpon ? all : this.#random.integer(0, all);
+    this.#log(`accept ${count} of ${all} of ${entry.sequence.number} in step ${step.number}`);
+    this.#oracle.accept(step, entry, count);
   }
 
   async #abort(): Promise<void> {

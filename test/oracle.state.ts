@@ -25,9 +25,13 @@ export interface Wanted {
   readonly tokens: readonly number[];
   /** The manager learns the ids at commit. */
   readonly byCount?: boolean;
+  /** Some may be rejected. */
+  readonly guesses?: boolean;
 }
 
 export interface Entry extends Wanted {
+  /** What is left is to be committed. */
+  readonly isAccepted?: boolean;
   /** Tokens before those given, committed and pending. */
   readonly base: number;
   /** Of those given. */
@@ -45,7 +49,7 @@ export interface Planned {
   /** The step's own, and valid until it ends. */
   readonly attention: Attention;
   readonly moves: Moves;
-  readonly entries: readonly Entry[];
+  entries: readonly Entry[];
   /** `'landing'`: its pass was submitted, and its end is still to come. */
   stage: 'scheduled' | 'landing' | 'executed' | 'failed' | 'closed';
   /** Slots that the pass wrote. */
@@ -71,9 +75,10 @@ export interface Moving {
 export function* queryTokens(
   step: Planned,
 ): Generator<{ entry: Entry; position: number; slot: number }> {
-  const slots = step.attention.groups[0]!.slotMapping;
-  let query = 0;
-  for (const entry of step.entries) {
+  const { groups, cumulativeLengths } = step.attention;
+  const slots = groups[0]!.slotMapping;
+  for (const [i, entry] of step.entries.entries()) {
+    let query = cumulativeLengths[i]!;
     for (let position = entry.base + entry.skipped; position < entry.prefixes.length; position++) {
       yield { entry, position, slot: slots[query++]! };
     }

@@ -288,6 +288,29 @@ export class Oracle implements Disposable {
     this.#readBack.forget();
   }
 
+  /** Of the entry's query tokens only the first `count`: what the others wrote is nobody's. */
+  accept(step: Planned, entry: Entry, count: number): void {
+    step.handle.accept(entry.sequence.handle, count);
+    this.#changes += 1;
+    const end = entry.base + entry.skipped + count;
+    const rejected = [...queryTokens(step)].filter(
+      (each) => each.entry === entry && each.position >= end,
+    );
+    const slots = new Set(rejected.map(({ slot }) => slot).filter((slot) => slot >= 0));
+    for (const slot of slots) this.memory.poisonSlots(slot, 1);
+    this.#readBack.forget();
+    step.written = step.written.filter((slot) => !slots.has(slot));
+    const tokens = entry.tokens.slice(0, entry.skipped + count);
+    const accepted = { ...entry, tokens, prefixes: entry.prefixes.slice(0, end), isAccepted: true };
+    step.entries = step.entries.map((each) => (each === entry ? accepted : each));
+  }
+
+  /** Whether a later open step holds the sequence. */
+  isBuiltUpon(step: Planned, sequence: Tracked): boolean {
+    const later = this.steps.slice(this.steps.indexOf(step) + 1);
+    return later.some(({ entries }) => entries.some((entry) => entry.sequence === sequence));
+  }
+
   commit(step: Planned): void {
     const ids = step.entries.flatMap(({ byCount, tokens, skipped }) =>
       byCount ? tokens.slice(skipped) : [],
@@ -510,14 +533,18 @@ export class Oracle implements Disposable {
 
   /** By array and by batch in turn. */
   #trySchedule(wanted: readonly Wanted[]): ReturnType<KvCacheManager['schedule']> | undefined {
-    const entries = wanted.map(({ sequence, tokens, byCount }) => ({
+    const entries = wanted.map(({ sequence, tokens, byCount, guesses = false }) => ({
       sequence: sequence.handle,
       tokens: byCount ? tokens.length : tokens,
+      guesses,
     }));
     return orTooMany(() => {
       if (this.#changes % 2 === 0) return this.kv.schedule(entries);
       this.#batch.clear();
-      for (const { sequence, tokens } of entries) this.#batch.add(sequence, tokens);
+      for (const { sequence, tokens, guesses } of entries) {
+        if (guesses) this.#batch.addGuesses(sequence, tokens);
+        else this.#batch.add(sequence, tokens);
+      }
       return this.kv.schedule(this.#batch);
     });
   }

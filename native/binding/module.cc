@@ -36,6 +36,7 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<Schedule>(exports, "schedule", environment);
   Add<BeginExecute>(exports, "beginExecute", environment);
   Add<EndExecute>(exports, "endExecute", environment);
+  Add<Accept>(exports, "accept", environment);
   Add<Commit>(exports, "commit", environment);
   Add<Abort>(exports, "abort", environment);
   Add<Preempt>(exports, "preempt", environment);

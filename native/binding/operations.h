@@ -40,6 +40,7 @@ Status GetCosts(const Call& call);
 Status Schedule(const Call& call);
 Status BeginExecute(const Call& call);
 Status EndExecute(const Call& call);
+Status Accept(const Call& call);
 Status Commit(const Call& call);
 Status Abort(const Call& call);
 Status Preempt(const Call& call);

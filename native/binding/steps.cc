@@ -53,6 +53,14 @@ Status EndExecute(const Call& call) {
   return opened.manager->EndExecute(call.Step(opened), call.Flag(3));
 }
 
+// (manager, slot, generation, slot and generation of the sequence, count)
+Status Accept(const Call& call) {
+  const OpenManager& opened = call.manager();
+  const SequenceHandle sequence{
+      .slot = call.Word(3), .generation = call.Word(4), .nonce = opened.manager->config().nonce};
+  return opened.manager->Accept(call.Step(opened), sequence, call.Word(5));
+}
+
 // (manager, slot, generation, ids?)
 Status Commit(const Call& call) {
   const OpenManager& opened = call.manager_now();

@@ -98,7 +98,7 @@ void Manager::State::UndoChange(const StepEntry& entry, EntryChange& change, boo
   if (change.update_begin != kNone) MarkDirty(id, change.update_begin, change.update_end);
   const bool rewritten = (entry.flags & kEntryCopied) != 0 || change.old_run != kNone;
   if (rewritten && sequence.resident) FillRow(id);
-  if (sequence.planned == 0 && index.IsDetached(sequence.run)) BeginAnew(id);  // cleared meanwhile
+  if (sequence.planned == 0 && sequence.steps == 0) BeginAnew(id);  // cleared meanwhile
 }
 
 // Swapped out again, as if it had not been scheduled.

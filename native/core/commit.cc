@@ -178,6 +178,7 @@ Status Manager::State::Commit(StepHandle handle, Tokens ids) {
     if (!is_known) given += entry.end - entry.begin;
   }
   stats.committed_tokens += step.queries;
+  stats.rejected_tokens += step.rejected;
   stats.steps++;
   CloseStep(slot, false);
   return Status::kOk;
@@ -225,6 +226,7 @@ void Manager::State::CommitEntry(std::uint32_t slot, const StepEntry& entry, con
   if (entry.change != kNone) {
     CommitChange(slot, entry);
     next = step.sets.data() + std::size_t{step.ChangeOf(entry).first_set} * groups;
+    if (entry.begin == entry.end) next = KeepCopy(entry, next);
   }
 
   std::uint32_t position = entry.begin;
@@ -258,8 +260,10 @@ void Manager::State::CommitEntry(std::uint32_t slot, const StepEntry& entry, con
     }
     ids += count;
   }
+  if ((entry.flags & kEntryAccepted) != 0 && next != nullptr) GiveRejected(slot, entry, next);
   sequence.length = entry.end;
   sequence.computed = true;
+  if (sequence.length == 0 && sequence.steps == 0) BeginAnew(id);  // cleared meanwhile
   if (step.has_redundant) RefreshHeldCells(id);
   if (has_local_groups && entry.begin / bs != entry.end / bs) StripBehind(id);
   shared[layout.sequence_length + id] = sequence.length;

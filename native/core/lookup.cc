@@ -86,7 +86,8 @@ std::uint32_t Manager::State::Computing(RunId run, Tokens tokens, KeyListId list
       const std::uint32_t held = agreed;
       for (const std::uint32_t earlier : open_steps) {
         for (const StepEntry& other : steps[earlier].entries) {
-          if (other.sequence != entry.sequence || (other.flags & kEntryKnown) == 0) continue;
+          if (other.sequence != entry.sequence) continue;
+          if ((other.flags & (kEntryKnown | kEntryGuessed)) != kEntryKnown) continue;
           extend(&steps[earlier].ids[other.token_offset], other.begin, other.end);
         }
       }

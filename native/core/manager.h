@@ -134,8 +134,13 @@ class Manager {
   ScheduleResult Prefetch(Tokens tokens, std::string_view name_space, KeyRanges keys = {});
   Status BeginExecute(StepHandle step);
   Status EndExecute(StepHandle step, bool ok);
-  // `ids`: the ids of every entry scheduled as a count only, in batch order, those skipped left
-  // out.
+  // Of an entry's query tokens only the first `count` are to be committed, once an entry and before
+  // the commit; what lies behind was never there. A step that nobody has executed counts as
+  // executed. A later step that was planned on top of what this rejects must be aborted first. O(1)
+  // where no other batch with the sequence was scheduled since.
+  Status Accept(StepHandle step, SequenceHandle sequence, std::uint32_t count);
+  // `ids`: the ids of every entry scheduled as a count only, in batch order, those skipped and
+  // those rejected left out.
   Status Commit(StepHandle step, Tokens ids);
   Status Abort(StepHandle step);
 

@@ -75,6 +75,9 @@ Status Manager::BeginExecute(StepHandle step) {
 Status Manager::EndExecute(StepHandle step, bool ok) {
   return state_->EndExecute(step, ok);
 }
+Status Manager::Accept(StepHandle step, SequenceHandle sequence, std::uint32_t count) {
+  return state_->Accept(step, sequence, count);
+}
 Status Manager::Commit(StepHandle step, Tokens ids) {
   return state_->Commit(step, ids);
 }

@@ -282,6 +282,7 @@ struct Manager::State {
   ScheduleResult Schedule(std::uint32_t count);
   ScheduleResult Prefetch(Tokens tokens, std::string_view name, KeyRanges ranges);
   struct BatchTotals {
+    std::uint32_t first_mark = 0;
     std::uint64_t tokens = 0;
     std::uint32_t retentions = 0;  // ranges of its sequences
   };
@@ -321,6 +322,15 @@ struct Manager::State {
                                std::uint32_t& token_offset);
   std::uint32_t CommitInOwnTails(std::uint32_t slot, std::uint32_t number, const Token*& awaited);
   bool IsAloneInTail(const Sequence& sequence) const;
+
+  // --- A part of a step (accept.cc) ---
+  Status Accept(StepHandle handle, SequenceHandle sequence, std::uint32_t count);
+  Status FindEntry(std::uint32_t slot, SequenceHandle handle, StepEntry*& entry);
+  Status CheckAcceptable(std::uint32_t slot, const StepEntry& entry) const;
+  bool IsBuiltUpon(std::uint32_t slot, SequenceId id) const;
+  void Reject(std::uint32_t slot, StepEntry& entry, std::uint32_t from);
+  const BlockId* KeepCopy(const StepEntry& entry, const BlockId* set);
+  void GiveRejected(std::uint32_t slot, const StepEntry& entry, const BlockId* from);
 
   // --- How plans end (commit.cc) ---
   Status BeginExecute(StepHandle handle);
@@ -429,7 +439,7 @@ struct Manager::State {
   MirrorQueue mirrors;
   std::uint32_t orphans = 0;        // claims of no step
   std::uint32_t reserved_runs = 0;  // by open steps, for their commits
-  std::uint32_t batch_mark = 0;
+  std::uint32_t next_mark = 1;
   Status plan_status = Status::kOk;    // why the last plan failed
   std::vector<RunId> path;             // scratch
   std::vector<std::uint32_t> missing;  // scratch: fingerprints

@@ -95,7 +95,7 @@ void Manager::State::ClearRoot(RunId root) {
   }
   for (SequenceId id = 0; id < sequences.size(); ++id) {
     const Sequence& sequence = sequences[id];
-    if (sequence.state == SequenceState::kClosed || sequence.planned > 0 || sequence.prefetches)
+    if (sequence.state == SequenceState::kClosed || sequence.planned > 0 || sequence.steps != 0)
       continue;
     if (RootOf(sequence.run) != root) continue;
     BeginAnew(id);

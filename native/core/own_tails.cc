@@ -23,7 +23,7 @@ std::uint32_t Manager::State::PlanInOwnTails(std::uint32_t slot, std::uint32_t n
     Sequence& sequence = sequences[given[0]];
     const std::uint32_t position = sequence.planned;
     const std::uint32_t used = position - sequence.blocks * bs;
-    const bool is_one = (given[3] & ~kCountOnly) == 1;
+    const bool is_one = (given[3] & ~kCountOnly) == 1;  // no guess, which stands in its flags
     if (!is_one || used >= bs || !IsAloneInTail(sequence)) break;
 
     StepEntry& entry = step.entries.emplace_back();
@@ -79,7 +79,7 @@ std::uint32_t Manager::State::CommitInOwnTails(std::uint32_t slot, std::uint32_t
     Sequence& sequence = sequences[entry.sequence];
     const std::uint32_t used = entry.begin - sequence.blocks * bs;
     assert(sequence.tail != kNone && used < bs);
-    if (used + 1 == bs) break;
+    if (used + 1 == bs || entry.begin == entry.end) break;
     const bool is_known = (entry.flags & kEntryKnown) != 0;
     TailTokens(entry.sequence)[used] = is_known ? step.ids[entry.token_offset] : *awaited++;
     Tail& tail = tails[sequence.tail];

@@ -27,18 +27,20 @@ Status Manager::State::CheckBatch(std::uint32_t count, BatchTotals& totals) {
   if (count == 0) return Status::kEmptyBatch;
   if (count > config.max_batch_sequences) return Status::kBatchTooLarge;
   if (open_steps.size() == steps.size()) return Status::kTooManyOpenSteps;
-  if (++batch_mark == 0) {
+  if (next_mark > kNone - count) {
     for (Sequence& sequence : sequences) sequence.batch_mark = 0;
-    batch_mark = 1;
+    next_mark = 1;
   }
+  totals.first_mark = next_mark;
+  next_mark += count;
   const std::uint32_t* entry = shared + layout.batch_entries;
   for (std::uint32_t i = 0; i < count; ++i, entry += kBatchEntryWords) {
     if (!IsOpen(HandleIn(entry))) return WhyNotOpen(HandleIn(entry));
     Sequence& sequence = sequences[entry[0]];
     if (sequence.state == SequenceState::kDropped) return Status::kSequenceDropped;
-    if (sequence.batch_mark == batch_mark) return Status::kDuplicateInBatch;
-    sequence.batch_mark = batch_mark;
-    const std::uint32_t more = entry[3] & ~kCountOnly;
+    if (sequence.batch_mark >= totals.first_mark) return Status::kDuplicateInBatch;
+    sequence.batch_mark = totals.first_mark + i;
+    const std::uint32_t more = entry[3] & kCountMask;
     if (more == 0) return Status::kEmptyTokens;
     if (more > config.max_sequence_tokens - sequence.planned) return Status::kSequenceTooLong;
     totals.tokens += more;
@@ -54,6 +56,7 @@ void Manager::State::ResetStep(std::uint32_t slot) {
   step.offloads = 0;
   step.host_hits = 0;
   step.queries = 0;
+  step.rejected = 0;
   step.missing_ids = 0;
   step.has_redundant = false;
   step.entries.clear();
@@ -111,6 +114,7 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTot
                     static_cast<std::uint32_t>(totals.tokens / config.block_size / kRunBlocks) + 8;
   if (!EnsureRuns(runs)) return {Status::kIndexFull, {}, {}};
   step.state = StepState::kPlanned;
+  step.first_mark = totals.first_mark;
   step.reserved_runs = runs;
   reserved_runs += runs;
 
@@ -129,7 +133,7 @@ Manager::ScheduleResult Manager::State::Plan(std::uint32_t count, const BatchTot
       const SequenceId short_one = shared[layout.batch_entries + number * kBatchEntryWords];
       return {Status::kOutOfBlocks, {}, ShortageOf(count, PartitionOf(sequences[short_one].run))};
     }
-    if ((given & kCountOnly) == 0) token_offset += given;
+    if ((given & kCountOnly) == 0) token_offset += given & kCountMask;
   }
   PlanMirrors(slot);
   open_steps.push_back(slot);
@@ -141,8 +145,9 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
                                std::uint32_t token_offset) {
   Step& step = steps[slot];
   const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
-  const std::uint32_t count = given[3] & ~kCountOnly;
+  const std::uint32_t count = given[3] & kCountMask;
   const bool known = (given[3] & kCountOnly) == 0;
+  const bool guessed = (given[3] & kGuesses) != 0;
   Sequence& sequence = sequences[given[0]];
   if (sequence.steps == 0) ResolveTail(given[0]);
   StepEntry& entry = step.entries.emplace_back();
@@ -163,6 +168,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   const std::uint32_t end = sequence.planned + count;
   step.depends_on |= sequence.steps;
 
+  if (guessed) entry.flags |= kEntryGuessed;
   if (known) {
     entry.flags |= kEntryKnown;
     std::memcpy(&step.ids[token_offset], shared + layout.batch_tokens + token_offset,
@@ -173,7 +179,7 @@ bool Manager::State::PlanEntry(std::uint32_t slot, std::uint32_t number,
   const std::size_t onboards = step.onboards.size();
   if (sequence.steps == 0) {
     if (sequence.state == SequenceState::kSwapped) Activate(entry);
-    if (known && count > 0 && !sequence.computed)
+    if (known && !guessed && count > 0 && !sequence.computed)
       MatchAgain(change, {&step.ids[token_offset], count});
     if (!sequence.resident && !BringBack(slot, entry)) return false;
   }
@@ -318,7 +324,7 @@ bool Manager::State::PlanInIndexed(std::uint32_t slot, StepEntry& entry, std::ui
 // Plans an append to a partly filled private block: in place for its only user, else in a copy.
 bool Manager::State::PlanInTail(std::uint32_t slot, StepEntry& entry, std::uint32_t position) {
   Sequence& sequence = sequences[entry.sequence];
-  if (sequence.planned > sequence.length && sequence.writable) return true;
+  if (sequence.steps != 0 && sequence.writable) return true;
   Tail& tail = tails[sequence.tail];
   const std::uint32_t used = position - sequence.blocks * config.block_size;
   // Those who leave may come back if their step is aborted: what they need is not overwritten.
@@ -462,7 +468,7 @@ Shortage Manager::State::ShortageOf(std::uint32_t count, PartitionId whom) const
   for (std::uint32_t number = 0; number < count; ++number) {
     const std::uint32_t* given = shared + layout.batch_entries + number * kBatchEntryWords;
     if (by_quota && PartitionOf(sequences[given[0]].run) != whom) continue;
-    shortage.needed += BlocksFor(given[0], given[3] & ~kCountOnly);
+    shortage.needed += BlocksFor(given[0], given[3] & kCountMask);
   }
   // What a prompt finds in the cache is evictable only until it holds it: the plan knew, this count
   // does not.

@@ -31,7 +31,7 @@ struct alignas(64) Sequence {
   std::uint32_t steps = 0;            // bit per open step that holds it
   std::uint32_t dirty_begin = kNone;  // cells of its row changed since they were last told
   std::uint32_t dirty_end = 0;
-  std::uint32_t batch_mark = 0;  // the schedule that saw it last
+  std::uint32_t batch_mark = 0;  // of the schedule that saw it last, and of its place there
   KeyListId keys = kNone;
   std::uint32_t recomputed_end = 0;     // up to here the host had it, and computing it was chosen
   std::uint8_t retentions = 0;          // ranges that something was asked for

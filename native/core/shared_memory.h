@@ -7,9 +7,12 @@
 namespace pagedkv {
 
 // Words of a batch entry: slot, generation, nonce, count. A count with kCountOnly set brings no
-// ids.
+// ids; one with kGuesses, tokens that may be rejected before the commit: all of them are computed,
+// those too that are found in memory.
 inline constexpr std::uint32_t kBatchEntryWords = 4;
 inline constexpr std::uint32_t kCountOnly = 1u << 31;
+inline constexpr std::uint32_t kGuesses = 1u << 30;
+inline constexpr std::uint32_t kCountMask = (1u << 29) - 1;
 
 // Words of the header of a step.
 enum StepWord : std::uint32_t {

@@ -13,8 +13,10 @@ enum EntryFlag : std::uint8_t {
   kEntryKnown = 1,       // ids were given
   kEntryCopied = 2,      // its first block set takes the place of a shared block
   kEntryLeftTail = 4,    // … of its tail; else of an indexed block
+  kEntryGuessed = 8,     // its tokens may be rejected: none is left out, and nobody hears of them
   kEntryActivated = 16,  // it was swapped out
   kEntryOnboarded = 32,  // it was not resident
+  kEntryAccepted = 64,   // it ends where the tokens end that are to be committed
 };
 
 inline constexpr std::uint64_t kNoStamp = ~0ull;
@@ -92,7 +94,9 @@ struct Step {
   std::uint32_t offloads = 0;  // sets copied to the host
   std::uint32_t host_hits = 0;
   std::uint32_t reserved_runs = 0;
-  std::uint32_t queries = 0;      // its query tokens
+  std::uint32_t first_mark = 0;  // of its sequences, in the order of its entries
+  std::uint32_t queries = 0;     // its query tokens, without those that were rejected
+  std::uint32_t rejected = 0;
   std::uint32_t missing_ids = 0;  // that commit must bring
   bool has_redundant = false;     // it brought in a block that was computed meanwhile
   std::vector<StepEntry> entries;

@@ -182,6 +182,10 @@ enum class Status : std::uint32_t {
   kTooManyRetentions = 28,  // kMaxRetentions ranges of the sequence were asked for already
   kInvalidKeys = 29,        // too many ranges, or unsorted, overlapping, empty, or a key too long
   kEventsOff = 30,          // the configuration says that no events are kept
+  kNotInStep = 31,          // the step has no entry of the sequence
+  kAcceptedTwice = 32,      // what of the entry is to be committed was told before
+  kInvalidPath = 33,        // the entry has no such query tokens
+  kBuiltUpon = 34,          // a later open step was planned on top of tokens that this rejects
   kQuotaTooLarge = 40,      // what is kept for namespaces would be more than a pool has
   kTooManyQuotas = 41,      // kMaxQuotas namespaces have one
   kQuotaInUse = 42,         // the namespace has blocks, and a step or a transfer is open
@@ -259,6 +263,7 @@ struct Stats {
   std::uint64_t steps = 0;       // committed
   std::uint64_t aborts = 0;
   std::uint64_t committed_tokens = 0;
+  std::uint64_t rejected_tokens = 0;   // computed by steps that were committed without them
   std::uint64_t out_of_blocks = 0;     // schedules and preemptions that did not fit
   std::uint64_t failed_transfers = 0;  // blocks
 };

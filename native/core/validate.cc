@@ -383,6 +383,7 @@ class Validator {
   void CheckSteps() {
     for (std::uint64_t number = s_.claim_front; number < s_.claim_back; ++number)
       CheckClaim(number);
+    CheckEntries();
     for (const std::uint32_t slot : s_.open_steps) {
       const Step& step = s_.steps[slot];
       Require(step.state != StepState::kFree, "an open step is free");
@@ -402,6 +403,26 @@ class Validator {
         See(group, transfer.host_sets[i], BlockState::kArriving,
             "a transfer's target is not marked as such");
       }
+    }
+  }
+
+  // What steps compute of a sequence stands end to end, from what is committed to what is planned.
+  void CheckEntries() {
+    std::vector<std::uint32_t> ends;
+    for (const Sequence& sequence : s_.sequences) ends.push_back(sequence.length);
+    for (const std::uint32_t slot : s_.open_steps) {
+      std::uint32_t queries = 0;
+      for (const StepEntry& entry : s_.steps[slot].entries) {
+        Require(entry.begin <= entry.end, "an entry ends before it begins");
+        Require(ends[entry.sequence] == entry.begin,
+                "an entry does not begin where its tokens end");
+        ends[entry.sequence] = entry.end;
+        queries += entry.end - entry.begin;
+      }
+      Require(s_.steps[slot].queries == queries, "a step's count of query tokens is off");
+    }
+    for (SequenceId id = 0; id < s_.sequences.size(); ++id) {
+      Require(s_.sequences[id].planned == ends[id], "more is planned than steps compute");
     }
   }
 

@@ -21,6 +21,7 @@ enum Operation : std::uint32_t {
   kSchedule,
   kExecute,
   kCommit,
+  kAccept,
   kAbort,
   kFork,
   kTruncate,
@@ -53,7 +54,7 @@ class Program {
         prompts_(random_, config_),
         keys_(random_, config_) {
     Log(Describe(config_));
-    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 3, 4, 4, 5, 3, 2, 3, 3,
+    static constexpr std::uint32_t kWeights[kOperations] = {8, 16, 8, 12, 6, 3, 4, 4, 5, 3, 2, 3, 3,
                                                             4, 1,  3, 2,  1, 1, 2, 1, 2, 0, 3, 1};
     // Whole features are left out at random, so that the others meet more often.
     for (std::uint32_t op = 0; op < kOperations; ++op) {
@@ -163,6 +164,8 @@ class Program {
         return Execute();
       case kCommit:
         return Commit();
+      case kAccept:
+        return Accept();
       case kAbort:
         return Abort();
       case kBegin:
@@ -253,7 +256,7 @@ class Program {
       const SequenceId id = RandomSequence();
       if (id == kNone) return;
       if (seen.contains(id) && !random_.OneIn(20)) continue;
-      Entry entry{id, NextTokens(id), has_counts_ && random_.OneIn(3)};
+      Entry entry{id, NextTokens(id), has_counts_ && random_.OneIn(3), random_.OneIn(4)};
       must.merge(Refusals(id));
       if (!seen.insert(id).second) must.insert(Status::kDuplicateInBatch);
       const std::size_t base = device_.History(id).size() + device_.PendingTokens(id);
@@ -261,8 +264,8 @@ class Program {
         must.insert(Status::kSequenceTooLong);
       }
       sum += entry.tokens.size();
-      line << " {" << id << (entry.is_count_only ? " count " : " ") << test::Show(entry.tokens)
-           << '}';
+      line << " {" << id << (entry.is_count_only ? " count " : " ")
+           << (entry.is_guess ? "guess " : "") << test::Show(entry.tokens) << '}';
       batch.push_back(std::move(entry));
     }
     if (batch.size() > config_.max_batch_sequences || sum > config_.max_batch_tokens) {
@@ -302,12 +305,7 @@ class Program {
     const bool ok = !has_failures_ || !random_.OneIn(5);
     LogCall("Execute ", id, ok ? "" : " fails");
     Statuses must, may;
-    for (const StepId older : device_.OpenSteps()) {
-      if (older >= id) break;
-      const auto stage = device_.StageOf(older);
-      if (stage == SimulatedDevice::Stage::kScheduled) must.insert(Status::kStepOutOfOrder);
-      if (stage == SimulatedDevice::Stage::kFailed) may.insert(Status::kStepFailed);
-    }
+    AddOlder(id, must, may);
     if (device_.StageOf(id) != SimulatedDevice::Stage::kScheduled) {
       must.insert(Status::kStepExecuted);
     }
@@ -325,6 +323,45 @@ class Program {
     }
     const Status status = device_.TryCommit(id);
     CheckStatus(status, must);
+  }
+
+  // Of any step that is not failed, mostly one that was executed; seldom of no entry of its.
+  void Accept() {
+    const StepId id = RandomStep(false);
+    if (id == kNone) return;
+    SequenceId sequence = RandomSequence();
+    for (std::uint32_t tries = 0; tries < 8 && sequence != kNone; ++tries) {
+      if (device_.QueryTokens(id, sequence) != kNone) break;
+      sequence = RandomSequence();
+    }
+    if (sequence == kNone) return;
+    const std::uint32_t all = device_.QueryTokens(id, sequence);
+    const std::uint32_t most = all == kNone ? 0 : all;
+    const std::uint32_t count = random_.Between(0, most + (random_.OneIn(20) ? 1 : 0));
+    LogCall("Accept ", count, " of ", most, " of ", sequence, " in step ", id);
+    const auto stage = device_.StageOf(id);
+    Statuses must, may;
+    if (all == kNone) {
+      must = {Status::kNotInStep};
+      if (device_.IsClosed(sequence)) must.insert(Status::kSequenceClosed);
+    } else {
+      if (stage == SimulatedDevice::Stage::kFailed) must.insert(Status::kStepFailed);
+      if (device_.IsAccepted(id, sequence)) must.insert(Status::kAcceptedTwice);
+      if (count > most) must.insert(Status::kInvalidPath);
+      if (count < most && device_.IsBuiltUpon(id, sequence)) must.insert(Status::kBuiltUpon);
+      if (stage == SimulatedDevice::Stage::kScheduled) AddOlder(id, must, may);
+    }
+    CheckStatus(device_.TryAccept(id, sequence, count), must, may);
+  }
+
+  // How older steps keep one from being executed.
+  void AddOlder(StepId id, Statuses& must, Statuses& may) const {
+    for (const StepId older : device_.OpenSteps()) {
+      if (older >= id) break;
+      const auto stage = device_.StageOf(older);
+      if (stage == SimulatedDevice::Stage::kScheduled) must.insert(Status::kStepOutOfOrder);
+      if (stage == SimulatedDevice::Stage::kFailed) may.insert(Status::kStepFailed);
+    }
   }
 
   void Abort() {

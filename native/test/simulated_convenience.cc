@@ -44,6 +44,10 @@ void SimulatedDevice::Execute(StepId step, bool ok) {
   CHECK_EQ(TryExecute(step, ok), Status::kOk);
 }
 
+void SimulatedDevice::Accept(StepId step, SequenceId sequence, std::uint32_t count) {
+  CHECK_EQ(TryAccept(step, sequence, count), Status::kOk);
+}
+
 void SimulatedDevice::Commit(StepId step) {
   CHECK_EQ(TryCommit(step), Status::kOk);
 }
@@ -111,7 +115,9 @@ void SimulatedDevice::CheckNothingHeld() {
 }
 
 bool SimulatedDevice::IsInStep(SequenceId sequence) const {
-  return PendingTokens(sequence) > 0;
+  const std::vector<StepId> open = OpenSteps();
+  return std::any_of(open.begin(), open.end(),
+                     [&](StepId step) { return QueryTokens(step, sequence) != kNone; });
 }
 
 bool SimulatedDevice::IsInTransfer(SequenceId sequence) const {

@@ -10,7 +10,7 @@
 namespace pagedkv {
 
 std::ostream& operator<<(std::ostream& out, Status status) {
-  static constexpr std::array<const char*, 31> kNames = {"kOk",
+  static constexpr std::array<const char*, 35> kNames = {"kOk",
                                                          "kOutOfBlocks",
                                                          "kInvalidConfig",
                                                          "kSequenceClosed",
@@ -40,7 +40,11 @@ std::ostream& operator<<(std::ostream& out, Status status) {
                                                          "kStepExecuting",
                                                          "kTooManyRetentions",
                                                          "kInvalidKeys",
-                                                         "kEventsOff"};
+                                                         "kEventsOff",
+                                                         "kNotInStep",
+                                                         "kAcceptedTwice",
+                                                         "kInvalidPath",
+                                                         "kBuiltUpon"};
   const auto code = static_cast<std::uint32_t>(status);
   return code < kNames.size() ? out << kNames[code] : out << "status " << code;
 }
@@ -112,6 +116,16 @@ Value SimulatedDevice::Seed(std::string_view name_space) const {
   return value;
 }
 
+// What stands before a sequence's first token. In a step, it is as it was when that was scheduled.
+Value SimulatedDevice::SeedFor(SequenceId id) const {
+  for (const StepId step : OpenSteps()) {
+    for (const StepEntry& open : steps_[step].entries) {
+      if (open.given.sequence == id) return open.seed;
+    }
+  }
+  return Seed(sequences_[id].name_space);
+}
+
 std::vector<Value> SimulatedDevice::ValuesFor(const Entry& entry) const {
   std::vector<Value> values = sequences_[entry.sequence].values;
   for (const StepId id : OpenSteps()) {
@@ -121,7 +135,7 @@ std::vector<Value> SimulatedDevice::ValuesFor(const Entry& entry) const {
   }
   const Sequence& sequence = sequences_[entry.sequence];
   for (const Token token : entry.tokens) {
-    const Value before = values.empty() ? Seed(sequence.name_space) : values.back();
+    const Value before = values.empty() ? SeedFor(entry.sequence) : values.back();
     values.push_back(Chain(before, token, sequence.keys, values.size()));
   }
   return values;
@@ -287,6 +301,7 @@ SimulatedDevice::Scheduled SimulatedDevice::TrySchedule(const std::vector<Entry>
     StepEntry planned;
     planned.given = entry;
     planned.values = ValuesFor(entry);
+    planned.seed = SeedFor(entry.sequence);
     planned.had_row = sequences_[entry.sequence].has_row;
     sequences_[entry.sequence].has_row = true;
     planned.base = static_cast<std::uint32_t>(planned.values.size() - entry.tokens.size());
@@ -332,11 +347,7 @@ Status SimulatedDevice::TryExecute(StepId id, bool ok) {
 Status SimulatedDevice::TryCommit(StepId id) {
   Step& step = steps_[id];
   const bool is_oldest = !OpenSteps().empty() && OpenSteps().front() == id;
-  if (step.stage == Stage::kScheduled && is_oldest) {
-    ApplyMoves(step);
-    UploadTables(step);
-    Forward(step);
-  }
+  if (step.stage == Stage::kScheduled && is_oldest) Perform(step);
   TokenList ids;
   for (const StepEntry& entry : step.entries) {
     if (!entry.given.is_count_only) continue;

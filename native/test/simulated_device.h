@@ -69,6 +69,7 @@ struct Entry {
   SequenceId sequence = 0;
   TokenList tokens;
   bool is_count_only = false;  // the core learns the ids at commit
+  bool is_guess = false;       // some may be rejected
 };
 
 // A planned move of one block; `tokens` for copies only.
@@ -118,6 +119,7 @@ class SimulatedDevice {
   Status TryClose(SequenceId sequence, std::uint32_t reuse = kReuseUnknown);
   Scheduled TrySchedule(const std::vector<Entry>& entries);
   Status TryExecute(StepId step, bool ok = true);
+  Status TryAccept(StepId step, SequenceId sequence, std::uint32_t count);
   Status TryCommit(StepId step);
   Status TryAbort(StepId step);
   Preempted TryPreempt(SequenceId sequence, PreemptMode mode);
@@ -136,6 +138,7 @@ class SimulatedDevice {
   void Close(SequenceId sequence, std::uint32_t reuse = kReuseUnknown);
   StepId Schedule(const std::vector<Entry>& entries);
   void Execute(StepId step, bool ok = true);
+  void Accept(StepId step, SequenceId sequence, std::uint32_t count);
   void Commit(StepId step);  // executes the plan first when Execute was not called
   void Abort(StepId step);
   TransferId Preempt(SequenceId sequence, PreemptMode mode = PreemptMode::kSwap);
@@ -201,6 +204,10 @@ class SimulatedDevice {
   bool IsInStep(SequenceId sequence) const;
   bool IsInTransfer(SequenceId sequence) const;
   std::uint32_t PendingTokens(SequenceId sequence) const;
+  // Of its entry in a step, which may have been accepted; none: kNone.
+  std::uint32_t QueryTokens(StepId step, SequenceId sequence) const;
+  bool IsAccepted(StepId step, SequenceId sequence) const;
+  bool IsBuiltUpon(StepId step, SequenceId sequence) const;
   Stage StageOf(StepId step) const { return steps_[step].stage; }
   std::vector<SequenceId> OpenSequences() const;
   std::vector<StepId> OpenSteps() const;
@@ -227,7 +234,9 @@ class SimulatedDevice {
     Entry given;
     std::uint32_t base = 0;     // tokens before the given ones, committed and pending
     std::uint32_t skipped = 0;  // of the given ones
+    bool is_accepted = false;   // … those left are to be committed
     bool had_row = true;
+    Value seed = 0;
     std::vector<Value> values;               // of all tokens, the given ones at the end
     std::vector<std::vector<BlockId>> rows;  // by group, as they stood when scheduled
   };
@@ -257,6 +266,8 @@ class SimulatedDevice {
   void ReadPlan(Step& step);
   void NoteBlocks(Step& step);
   std::vector<Value> ValuesFor(const Entry& entry) const;
+  StepEntry* FindEntry(Step& step, SequenceId sequence);
+  void Narrow(Step& step, StepEntry& entry, std::uint32_t count);
   void AppendHistory(Step& step);
   void SetHistory(const StepEntry& entry, std::size_t length);
   bool HadRow(SequenceId id) const;
@@ -276,6 +287,7 @@ class SimulatedDevice {
 
   void ActFor(SequenceId sequence) { acting_ = {sequences_[sequence].name_space}; }
   void ActFor(const Step& step);
+  void Perform(Step& step);
 
   // Executing a plan.
   void ApplyMoves(const Step& step);
@@ -333,6 +345,7 @@ class SimulatedDevice {
   EventMirror mirror_;
 
   Value Seed(std::string_view name_space) const;
+  Value SeedFor(SequenceId sequence) const;
 };
 
 }  // namespace test

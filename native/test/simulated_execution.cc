@@ -40,7 +40,7 @@ void SimulatedDevice::WriteBatch(const std::vector<Entry>& entries) {
     record[0] = handle.slot;
     record[1] = handle.generation;
     record[2] = handle.nonce;
-    record[3] = static_cast<std::uint32_t>(entry.tokens.size());
+    record[3] = static_cast<std::uint32_t>(entry.tokens.size()) | (entry.is_guess ? kGuesses : 0);
     if (entry.is_count_only) {
       record[3] |= kCountOnly;
       continue;
@@ -64,7 +64,7 @@ void SimulatedDevice::ReadPlan(Step& step) {
     const std::uint32_t slot = sequences_[entry.given.sequence].handle.slot;
     entry.skipped = StepWordAt(step, layout_.step_skipped + i);
     CHECK(entry.skipped < std::max<std::size_t>(entry.given.tokens.size(), 1));
-    if (entry.given.is_count_only) CHECK_EQ(entry.skipped, 0);
+    if (entry.given.is_count_only || entry.given.is_guess) CHECK_EQ(entry.skipped, 0);
     CHECK_EQ(StepWordAt(step, layout_.step_rows + i), slot);
     CHECK_EQ(StepWordAt(step, layout_.step_past + i), entry.base + entry.skipped);
     query += static_cast<std::uint32_t>(entry.given.tokens.size()) - entry.skipped;
@@ -189,6 +189,12 @@ void SimulatedDevice::UploadTables(const Step& step) {
                   uploaded_.begin() + static_cast<std::ptrdiff_t>(from));
     }
   }
+}
+
+void SimulatedDevice::Perform(Step& step) {
+  ApplyMoves(step);
+  UploadTables(step);
+  Forward(step);
 }
 
 void SimulatedDevice::Forward(Step& step) {
