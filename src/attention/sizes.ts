@@ -1,6 +1,6 @@
 /** Which kernels attend on a device, and how large their workgroups and tiles are. */
 import { PagedKvError } from '../errors.js';
-import { BYTES_PER_ELEMENT } from '../options.js';
+import { BYTES_PER_ELEMENT } from '../groups.js';
 import type { DType } from '../plan.js';
 import { partialVectors, type KernelShape } from './attend-shader.js';
 import { partWidth } from './elements.js';
