@@ -5,9 +5,19 @@
 
 namespace pagedkv::arena {
 
+namespace {
+
+constexpr unsigned kMostThreads = 4;
+
+}  // namespace
+
 unsigned WorkerPool::DefaultThreads() {
-  constexpr unsigned kMost = 4;
-  return std::clamp(std::thread::hardware_concurrency(), 1u, kMost);
+  return std::clamp(std::thread::hardware_concurrency(), 1u, kMostThreads);
+}
+
+unsigned WorkerPool::ThreadsBesideAnother() {
+  const unsigned processors = std::max(std::thread::hardware_concurrency(), 2u);
+  return std::min(processors - 1, kMostThreads);
 }
 
 WorkerPool::WorkerPool(unsigned threads) : threads_(std::max(threads, 1u)) {}
@@ -25,22 +35,23 @@ WorkerPool::~WorkerPool() {
 void WorkerPool::Submit(std::shared_ptr<Job> job) {
   const std::size_t shares = job->shares();
   if (shares == 0) return job->Finish();
-  auto entry = std::make_shared<Entry>(Entry{.job = std::move(job), .shares = shares});
+  const EntryPtr entry = Enter(std::move(job), shares);
   {
     const std::lock_guard lock(mutex_);
     Start();
-    waiting_.push_back(std::move(entry));
+    waiting_.push_back(entry);
     under_way_ += 1;
   }
-  shares == 1 ? given_.notify_one() : given_.notify_all();
+  const bool is_for_one = shares == 1 || entry->most_threads == 1;
+  is_for_one ? given_.notify_one() : given_.notify_all();
 }
 
 void WorkerPool::Run(std::shared_ptr<Job> job) {
   const std::size_t shares = job->shares();
-  const auto entry = std::make_shared<Entry>(Entry{.job = std::move(job), .shares = shares});
-  if (shares == 0) return entry->job->Finish();
+  if (shares == 0) return job->Finish();
+  const EntryPtr entry = Enter(std::move(job), shares);
   std::unique_lock lock(mutex_);
-  if (shares > 1 && threads_ > 1) {
+  if (shares > 1 && entry->most_threads > 1) {
     Start();
     waiting_.push_front(entry);
     given_.notify_all();
@@ -53,6 +64,12 @@ void WorkerPool::Run(std::shared_ptr<Job> job) {
 void WorkerPool::Drain() {
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [this] { return under_way_ == 0; });
+}
+
+WorkerPool::EntryPtr WorkerPool::Enter(std::shared_ptr<Job> job, std::size_t shares) const {
+  const unsigned most = std::clamp(job->most_threads(), 1u, threads_);
+  return std::make_shared<Entry>(
+      Entry{.job = std::move(job), .shares = shares, .most_threads = most});
 }
 
 void WorkerPool::Start() {
@@ -73,8 +90,8 @@ void WorkerPool::Work() {
 // Who leaves a job looks here again, so that nobody has to be told when a job has room for one
 // more.
 WorkerPool::EntryPtr WorkerPool::Next() const {
-  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [this](const EntryPtr& entry) {
-    return entry->working < threads_;
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [](const EntryPtr& entry) {
+    return entry->working < entry->most_threads;
   });
   return found == waiting_.end() ? nullptr : *found;
 }

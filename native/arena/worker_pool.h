@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -20,6 +21,8 @@ class Job {
  public:
   virtual ~Job() = default;
   virtual std::size_t shares() const = 0;
+  // Threads that may be at it at once, at least 1.
+  virtual unsigned most_threads() const { return std::numeric_limits<unsigned>::max(); }
   virtual void RunShare(std::size_t share) noexcept = 0;
   // On the thread that ended the last share, with no lock held.
   virtual void Finish() noexcept {}
@@ -29,6 +32,9 @@ class WorkerPool {
  public:
   // As many as a memory bus is filled by, and no more than there are processors.
   static unsigned DefaultThreads();
+
+  // As many, where another thread is to have a processor of its own meanwhile.
+  static unsigned ThreadsBesideAnother();
 
   // Threads begin with the first job.
   explicit WorkerPool(unsigned threads);
@@ -53,13 +59,15 @@ class WorkerPool {
   struct Entry {
     std::shared_ptr<Job> job;
     std::size_t shares = 0;
+    unsigned most_threads = 0;
     std::size_t taken = 0;
     std::size_t ended = 0;
     bool is_finished = false;
-    unsigned working = 0;  // threads; at most as many as the pool has, callers included
+    unsigned working = 0;  // threads, callers included
   };
   using EntryPtr = std::shared_ptr<Entry>;
 
+  EntryPtr Enter(std::shared_ptr<Job> job, std::size_t shares) const;
   void Start();
   void Work();
   EntryPtr Next() const;

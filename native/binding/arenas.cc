@@ -15,6 +15,7 @@ class Arenas::Tracked : public arena::Job {
       : arenas_(arenas), ticket_(ticket), job_(std::move(job)) {}
 
   std::size_t shares() const override { return job_->shares(); }
+  unsigned most_threads() const override { return job_->most_threads(); }
   void RunShare(std::size_t share) noexcept override { job_->RunShare(share); }
   void Finish() noexcept override { arenas_.End(ticket_, static_cast<std::uint32_t>(Status::kOk)); }
 

@@ -173,6 +173,11 @@ class OwningTransfer : public arena::Transfer {
         host_(std::move(given.host)),
         near_(std::move(given.near)) {}
 
+  // An array is filled or emptied meanwhile, by a GPU's driver on the caller's word.
+  unsigned most_threads() const override {
+    return near_ ? Transfer::most_threads() : arena::WorkerPool::ThreadsBesideAnother();
+  }
+
  private:
   const HostMemoryPtr host_;
   const HostMemoryPtr near_;

@@ -19,13 +19,14 @@ export interface TierTransfers {
   /**
    * Host → device. Resolves once every piece is on its way, to the pieces: each resolves when what comes next
    * may read it, and never rejects, as failures are the flight's. `before`: nothing is overwritten before it
-   * resolves.
+   * resolves. `isFirst`: nothing else of the flight comes this way before.
    */
   onboard(
     moves: Uint32Array,
     stage: Stage,
     flight: Flight,
     before: Promise<void>,
+    isFirst: boolean,
   ): Promise<Promise<void>[]>;
 }
 

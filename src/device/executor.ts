@@ -182,7 +182,7 @@ export class Executor {
     const { moves, flight } = job;
     if (moves.onboards.length === 0) return [];
     const transfers = this.#hostTransfers();
-    return transfers.onboard(moves.onboards, job.stages[stage]!, flight, gathered);
+    return transfers.onboard(moves.onboards, job.stages[stage]!, flight, gathered, stage === 0);
   }
 
   async #arrive(job: Job, stage: number, pieces: readonly Promise<void>[]): Promise<void> {

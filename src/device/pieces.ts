@@ -13,18 +13,23 @@ export interface Piece {
   readonly bytes: number;
 }
 
-/** Pieces of at most `maxBytes`, which one block must not exceed, and `maxRecords`, in the order of the list. */
+/**
+ * Pieces of at most `maxBytes`, which one block must not exceed, and `maxRecords`, in the order of the list.
+ * `firstBytes`: the first one is no larger, where a block is not; each may be twice as large as the one before.
+ */
 export function* piecesOf(
   moves: Uint32Array,
   stage: Stage,
   maxBytes: number,
   maxRecords: number,
+  firstBytes = maxBytes,
 ): Generator<Piece> {
   const records = moves.length / MOVE_WORDS;
-  for (let first = 0; first < records;) {
+  let bytes = firstBytes;
+  for (let first = 0; first < records; bytes *= 2) {
     const group = moves[first * MOVE_WORDS]!;
     const span = stage[group]!;
-    const fit = span.bytes === 0 ? records : Math.floor(maxBytes / span.bytes);
+    const fit = Math.max(1, Math.floor(Math.min(bytes, maxBytes) / span.bytes));
     const limit = Math.min(records, first + Math.min(fit, maxRecords));
     const end = endOfGroup(moves, first, limit);
     if (span.bytes > 0) yield { group, first, end, span, bytes: (end - first) * span.bytes };

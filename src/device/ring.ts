@@ -2,10 +2,17 @@
 export class Ring<T> {
   /** Those that were given back first come first. */
   readonly #idle: T[];
+  readonly #size: number;
   readonly #waiting: ((thing: T) => void)[] = [];
 
   constructor(things: Iterable<T>) {
     this.#idle = [...things];
+    this.#size = this.#idle.length;
+  }
+
+  /** Whether nobody has any. */
+  get isWhole(): boolean {
+    return this.#idle.length === this.#size;
   }
 
   /** Whoever asks first is served first, so that a long transfer and a step take turns. */

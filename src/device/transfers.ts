@@ -11,7 +11,10 @@ import type { BlockMover } from './moves.js';
 import { piecesOf, type Piece } from './pieces.js';
 import type { Pool } from './pool.js';
 import type { Stage } from './stages.js';
-import { StagingRing, type Staging } from './staging.js';
+import { StagingRing, turnOfEvents, type Staging } from './staging.js';
+
+/** Of a transfer's first piece at most: soon the GPU has something to do, or the host. */
+const FIRST_BYTES = 2 ** 20;
 
 export class Transfers implements TierTransfers {
   readonly landsFirst = false;
@@ -42,8 +45,10 @@ export class Transfers implements TierTransfers {
 
   /** Resolves when all gathers are submitted. */
   async offload(moves: Uint32Array, stage: Stage, flight: Flight): Promise<void> {
-    for (const piece of piecesOf(moves, stage, this.#out.bytes, this.#mover.maxRecords)) {
+    for (const piece of this.#piecesOf(moves, stage, FIRST_BYTES)) {
       const staging = await this.#out.acquire();
+      // What has arrived meanwhile is more urgent than what comes next.
+      if (piece.first > 0) await turnOfEvents();
       try {
         flight.check();
         this.#mover.gather(moves, piece, staging.buffer);
@@ -55,15 +60,19 @@ export class Transfers implements TierTransfers {
     }
   }
 
-  /** Resolves once every piece has a buffer. Nothing is submitted until `before` resolves. */
+  /**
+   * Resolves once every piece has a buffer. Nothing is submitted until `before` resolves. `isFirst`: nothing else of
+   * the flight comes this way before.
+   */
   async onboard(
     moves: Uint32Array,
     stage: Stage,
     flight: Flight,
     before: Promise<void>,
+    isFirst: boolean,
   ): Promise<Promise<void>[]> {
     const pieces: Promise<void>[] = [];
-    for (const piece of piecesOf(moves, stage, this.#in.bytes, this.#mover.maxRecords)) {
+    for (const piece of this.#piecesOf(moves, stage, isFirst ? FIRST_BYTES : undefined)) {
       const staging = await this.#in.acquire();
       try {
         flight.check();
@@ -81,13 +90,17 @@ export class Transfers implements TierTransfers {
     this.#in.destroy();
   }
 
+  #piecesOf(moves: Uint32Array, stage: Stage, firstBytes?: number): Iterable<Piece> {
+    return piecesOf(moves, stage, this.#out.bytes, this.#mover.maxRecords, firstBytes);
+  }
+
   async #land(moves: Uint32Array, piece: Piece, staging: Staging, flight: Flight): Promise<void> {
     const { first, end, bytes } = piece;
     const parts = this.#mover.partsOf(piece);
     try {
-      await staging.map();
+      // Whoever is held up here holds up no others.
       await this.#arrive('offload', piece);
-      await staging.lend((all) => {
+      await this.#out.lend(staging, (all) => {
         flight.check();
         return this.#arena.store(moves, first, end, all.subarray(0, bytes), parts);
       });
@@ -107,8 +120,7 @@ export class Transfers implements TierTransfers {
     const { first, end, bytes } = piece;
     const parts = this.#mover.partsOf(piece);
     try {
-      await staging.map();
-      await staging.lend((all) => {
+      await this.#in.lend(staging, (all) => {
         flight.check();
         return this.#arena.load(moves, first, end, all.subarray(0, bytes), parts);
       });
@@ -118,8 +130,6 @@ export class Transfers implements TierTransfers {
       staging.unmap();
       this.#mover.scatter(moves, piece, staging.buffer);
     } finally {
-      // Ahead of its next use, which finds out whether it worked.
-      void staging.map().catch(() => undefined);
       this.#in.release(staging);
     }
   }

@@ -2,7 +2,6 @@
 /** The options of a cache on a GPU. */
 import { readBoolean, readChoice, readInteger, readOptions } from '../validate.js';
 import { PagedKvError } from '../errors.js';
-import { isSoftware } from './adapter.js';
 import type { MoveKind } from './faster-moves.js';
 import { readIntercept, type Intercept } from './intercept.js';
 import { readQuantization, type Quantization } from './quantized.js';
@@ -16,7 +15,7 @@ export interface WebGpuCacheOptions {
   readonly moves?: MoveKind;
   /**
    * Bytes of each of the 8 staging buffers between the tiers, which is what moves at once; at least one block
-   * is made room for. Default 8 MiB, and 2 MiB on a software adapter, which works best out of the cache.
+   * is made room for. Default 8 MiB.
    */
   readonly stagingBytes?: number;
   /** Allocate several GPU buffers of about this size, where a driver does better so than with the largest. */
@@ -49,19 +48,16 @@ const NAMES = [
   'quantize',
   'intercept',
 ] as const satisfies readonly (keyof WebGpuCacheOptions)[];
-const DEFAULT_STAGING_BYTES = 8 * 2 ** 20;
-const SOFTWARE_STAGING_BYTES = 2 * 2 ** 20;
+export const DEFAULT_STAGING_BYTES = 8 * 2 ** 20;
 
 /** With the defaults; refuses with `INVALID_OPTION` or `UNKNOWN_OPTION`. */
-export function readCacheOptions(device: GPUDevice, options: unknown): CacheSettings {
+export function readCacheOptions(options: unknown): CacheSettings {
   const given = readOptions('the cache', options, NAMES);
-  const software = isSoftware(device.adapterInfo);
   const quantize = readQuantization(given.quantize);
-  const stagingBytes = software ? SOFTWARE_STAGING_BYTES : DEFAULT_STAGING_BYTES;
   const bytes = (name: 'stagingBytes' | 'maxSlabBytes', otherwise: number): number =>
     readInteger(name, given[name], 1, Number.MAX_SAFE_INTEGER, otherwise);
   return {
-    stagingBytes: bytes('stagingBytes', stagingBytes),
+    stagingBytes: bytes('stagingBytes', DEFAULT_STAGING_BYTES),
     maxSlabBytes: bytes('maxSlabBytes', Infinity),
     touchHostMemory: readBoolean('touchHostMemory', given.touchHostMemory, true),
     ...readMoves(given.moves, quantize),

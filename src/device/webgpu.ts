@@ -76,7 +76,7 @@ export class WebGpuCache implements BlockCache {
     options: WebGpuCacheOptions = {},
   ): Promise<WebGpuCache> {
     const { layout } = kv;
-    const settings = readCacheOptions(device, options);
+    const settings = readCacheOptions(options);
     const { maxSlabBytes, quantize, intercept } = settings;
     const moves = settings.moves ?? (await fasterMoves(device, layout));
     const kernels = moves === 'kernel' ? await compileMoves(device, layout, quantize) : undefined;
