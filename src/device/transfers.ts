@@ -14,7 +14,7 @@ import type { Stage } from './stages.js';
 import { StagingRing, turnOfEvents, type Staging } from './staging.js';
 
 /** Of a transfer's first piece at most: soon the GPU has something to do, or the host. */
-const FIRST_BYTES = 2 ** 20;
+const FIRST_BYTES = 2 * 2 ** 20;
 
 export class Transfers implements TierTransfers {
   readonly landsFirst = false;
