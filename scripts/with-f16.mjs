@@ -4,8 +4,9 @@
 //
 // A machine whose own drivers give one is left alone. Elsewhere lavapipe is pointed at, if it was set up.
 import { fileURLToPath } from 'node:url';
+import { hasAdapter } from '../dist/src/cli/software-vulkan.js';
 import { lavapipeEnvironment } from './lavapipe.mjs';
-import { hasAdapter, runIn } from './with-vulkan.mjs';
+import { runIn } from './with-vulkan.mjs';
 
 /**
  * What to add to a process's environment so that it finds an adapter with f16; undefined where there is none.
