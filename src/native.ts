@@ -142,6 +142,8 @@ export interface Native {
   copyPlainly(...move: [...move: MoveArguments, threads: number, out: Float64Array]): number;
   /** Returns when nothing moves. */
   drainMoves(): number;
+  /** Milliseconds that this thread has been on a processor, in `out`. A yardstick, too. */
+  readThreadClock(out: Float64Array): number;
   /** How many threads move blocks, the caller of `moveBlocks` being one; by default one a processor, at most 4. */
   setCopyThreads(threads: number): number;
   /** As `moveBlocks`, on other threads only. Until it settles, `near` must stay as it is. */

@@ -37,7 +37,8 @@ function makeManager(): number {
 }
 
 /** What is asked of no manager: there is none yet, or it is about host memory. */
-const OTHERS = /^measure|^create|Memory$|oveBlocks$|^copyPlainly$|^drainMoves$|^setCopyThreads$/;
+const OTHERS =
+  /^measure|^create|Memory$|oveBlocks$|^copyPlainly$|^drainMoves$|^readThreadClock$|^setCopyThreads$/;
 const TAKES_A_MANAGER = Object.keys(native).filter(
   (name) => typeof calls[name] === 'function' && !OTHERS.test(name),
 );
@@ -68,6 +69,15 @@ describe('the binding', () => {
     }
     expect(call('preempt', manager, 0, 0, 3)).toBe(INVALID_ARGUMENT);
     native.closeManager(manager);
+  });
+
+  it('tells the time of the thread only into doubles', () => {
+    const out = new Float64Array(1);
+    expect(native.readThreadClock(out)).toBe(OK);
+    expect(out[0]).toBeGreaterThan(0);
+    for (const bad of [...NO_WORDS, new Float64Array(), new Float32Array(1)]) {
+      expect(call('readThreadClock', bad)).toBe(INVALID_ARGUMENT);
+    }
   });
 
   it('refuses ids that are no Uint32Array, or stand in shared memory, and names that are no string', () => {

@@ -57,6 +57,7 @@ void AddOperations(Napi::Object exports, Environment& environment) {
   Add<MoveBlocks>(exports, "moveBlocks", environment);
   Add<CopyPlainly>(exports, "copyPlainly", environment);
   Add<DrainMoves>(exports, "drainMoves", environment);
+  Add<ReadThreadClock>(exports, "readThreadClock", environment);
   Add<SetCopyThreads>(exports, "setCopyThreads", environment);
   Add<BeginMoveBlocks>(exports, "beginMoveBlocks", environment);
 }

@@ -62,6 +62,7 @@ Status ForgetMemory(const Call& call);
 Status MoveBlocks(const Call& call);
 Status CopyPlainly(const Call& call);
 Status DrainMoves(const Call& call);
+Status ReadThreadClock(const Call& call);
 Status SetCopyThreads(const Call& call);
 Napi::Value BeginMoveBlocks(const Call& call);
 

@@ -4,21 +4,24 @@ import type { Executable, GroupLayout, Moves } from '../../plan.js';
 
 export interface BlocksSetup {
   readonly layers: number;
-  /** Bytes of a token in each of a layer's two planes. */
+  /** Keys and values, or one latent plane. */
+  readonly planesPerLayer: 1 | 2;
+  /** In each plane. */
   readonly bytesPerToken: number;
   readonly blockSize: number;
-  readonly deviceBlocks: number;
-  readonly hostBlocks: number;
+  /** In each tier. */
+  readonly blocks: number;
 }
 
-/** Keys and values of some layers, without a manager. */
+/** Without a manager. */
 export function layoutOf(setup: BlocksSetup): HasLayout {
-  const { layers, bytesPerToken, blockSize, deviceBlocks, hostBlocks } = setup;
-  const planes = Array.from({ length: layers }, (_, layer) => [
-    { layer, name: 'key', bytesPerToken },
-    { layer, name: 'value', bytesPerToken },
-  ]).flat();
-  const group: GroupLayout = { name: 'all', kind: 'full', planes, deviceBlocks, hostBlocks };
+  const { layers, planesPerLayer, bytesPerToken, blockSize, blocks } = setup;
+  const names = planesPerLayer === 1 ? ['latent'] : ['key', 'value'];
+  const planes = Array.from({ length: layers }, (_, layer) =>
+    names.map((name) => ({ layer, name, bytesPerToken })),
+  ).flat();
+  const pools = { deviceBlocks: blocks, hostBlocks: blocks };
+  const group: GroupLayout = { name: 'all', kind: 'full', planes, ...pools };
   const limits = { maxSequences: 1, maxBlocksPerSequence: 1 };
   return { layout: { blockSize, ...limits, model: undefined, groups: [group] } };
 }

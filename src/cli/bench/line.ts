@@ -6,62 +6,80 @@ export interface Line {
   readonly unit: string;
   /** What the value is held against. */
   readonly yardstick: string;
-  /** Of the value to the yardstick's: the median of the turns that both took. */
+  /**
+   * Of the value to the yardstick: the median of the turns that both took. So more is better where the unit is a
+   * rate, and 1 is the most that is allowed where the yardstick is a limit.
+   */
   readonly ratio: number;
 }
 
 /** A way to do something: does it once, and answers with the seconds that it took. */
-export type Timed = () => number;
+export type Timed = () => number | Promise<number>;
 
-/** Gigabytes a second, of `bytes` moved both by `operation` and by `yardstick`, in turns. */
-export function rateAgainst(
+/** Seconds that an operation and its yardstick took, one after the other. */
+export interface Turn {
+  readonly own: number;
+  readonly other: number;
+}
+
+/** Turns that are not counted: what only the first ones pay. */
+const WARM_UPS = 2;
+const TURNS = 25;
+
+/**
+ * Both in turns, so that what slows the one slows the other, and by turns each of them first, so that neither
+ * always finds what the other left in the caches.
+ */
+export async function alternate(own: Timed, other: Timed, turns = TURNS): Promise<Turn[]> {
+  const taken: Turn[] = [];
+  for (let turn = -WARM_UPS; turn < turns; turn++) {
+    const isFirst = turn % 2 === 0;
+    const before = isFirst ? await own() : 0;
+    const otherTook = await other();
+    const ownTook = isFirst ? before : await own();
+    if (turn >= 0) taken.push({ own: ownTook, other: otherTook });
+  }
+  return taken;
+}
+
+/** Gigabytes a second, of `bytes` moved both by `own` and by the yardstick. */
+export async function rateAgainst(
   name: string,
   bytes: number,
-  operation: Timed,
-  yardstick: readonly [name: string, run: Timed],
-  turns = 25,
-): Line {
-  const seconds: (readonly [number, number])[] = [];
-  // The first turn warms up.
-  for (let turn = 0; turn <= turns; turn++) seconds.push([operation(), yardstick[1]()]);
-  const counted = seconds.slice(1);
+  own: Timed,
+  [yardstick, other]: readonly [name: string, run: Timed],
+  turns?: number,
+): Promise<Line> {
+  const taken = await alternate(own, other, turns);
   return {
     name,
-    value: bytes / median(counted.map(([own]) => own)) / 1e9,
+    value: bytes / median(taken.map((turn) => turn.own)) / 1e9,
     unit: 'GB/s',
-    yardstick: yardstick[0],
-    ratio: median(counted.map(([own, other]) => other / own)),
-  };
-}
-
-/** What an operation and its yardstick each came to, in one turn. */
-export interface Turn {
-  readonly value: number;
-  readonly yardstick: number;
-}
-
-/** Of turns in which both were measured, so that what slows one slows the other. */
-export function lineOf(
-  name: string,
-  unit: string,
-  yardstick: string,
-  turns: readonly Turn[],
-): Line {
-  return {
-    name,
-    value: median(turns.map((turn) => turn.value)),
-    unit,
     yardstick,
-    ratio: median(turns.map((turn) => turn.value / turn.yardstick)),
+    ratio: median(taken.map((turn) => turn.other / turn.own)),
   };
 }
 
-/** Times a call that answers when it is done. */
-export function timed(run: () => void): Timed {
+/** What must not exceed a limit in the same unit, from the values of some turns. */
+export function lineBelow(
+  name: string,
+  values: readonly number[],
+  unit: string,
+  [yardstick, limit]: readonly [name: string, limit: number],
+): Line {
+  const value = median(values);
+  return { name, value, unit, yardstick, ratio: value / limit };
+}
+
+/** Times a call, up to where what it promises is done. */
+export function timed(run: () => void): () => number;
+export function timed(run: () => Promise<void>): () => Promise<number>;
+export function timed(run: () => void | Promise<void>): Timed {
   return () => {
     const begin = performance.now();
-    run();
-    return (performance.now() - begin) / 1000;
+    const since = (): number => (performance.now() - begin) / 1000;
+    const done = run();
+    return done === undefined ? since() : done.then(since);
   };
 }
 

@@ -1,53 +1,54 @@
 /**
- * The plainest way between GPU and host memory: contiguous bytes in pieces through staging buffers as a cache
- * has them, each one copy on the GPU and one on the host. What moving scattered blocks is held against.
+ * The plain way between GPU and host memory: contiguous bytes in pieces through staging buffers as a cache has
+ * them, each one copy on the GPU and one `memcpy` on the host, while the GPU works on the next ones. What moving
+ * scattered blocks is held against.
  */
-import { HostArena } from '../../device/arena.js';
+import { NativeMemory } from '../../device/memory.js';
 import { StagingRing, type Staging } from '../../device/staging.js';
 import { BufferUsage } from '../../device/flags.js';
-import { layoutOf, movesOf } from './blocks.js';
 
-/** What copies a piece on the host: one `memcpy` of the JavaScript thread, or native threads as for a cache. */
-export type HostCopy = 'memcpy' | 'native';
+/** Bytes `begin` to `end` of all. */
+interface Piece {
+  readonly begin: number;
+  readonly end: number;
+}
 
 export class PlainPath {
   readonly #device: GPUDevice;
-  readonly #bytes: number;
-  readonly #piece: number;
+  readonly #pieces: readonly Piece[];
   readonly #buffer: GPUBuffer;
-  readonly #arena: HostArena;
+  readonly #memory: NativeMemory;
+  readonly #host: Uint8Array<ArrayBuffer>;
   readonly #out: StagingRing;
   readonly #in: StagingRing;
-  /** Of the arena: pieces are its blocks. */
-  readonly #moves: Uint32Array;
 
-  /** `bytes` in all, a multiple of `piece`. */
-  constructor(device: GPUDevice, bytes: number, piece: number) {
+  /** `bytes` in all; of each staging buffer, `stagingBytes`. */
+  constructor(device: GPUDevice, bytes: number, stagingBytes: number) {
     this.#device = device;
-    this.#bytes = bytes;
-    this.#piece = piece;
+    this.#pieces = Array.from({ length: Math.ceil(bytes / stagingBytes) }, (_, i) => ({
+      begin: i * stagingBytes,
+      end: Math.min(bytes, (i + 1) * stagingBytes),
+    }));
     const usage = BufferUsage.COPY_SRC | BufferUsage.COPY_DST;
     this.#buffer = device.createBuffer({ label: 'plain path', size: bytes, usage });
-    const pieces = bytes / piece;
-    const shape = { layers: 1, bytesPerToken: piece / 2, blockSize: 1 };
-    this.#arena = new HostArena(layoutOf({ ...shape, deviceBlocks: 1, hostBlocks: pieces }).layout);
-    const all = [...Array(pieces).keys()];
-    this.#moves = movesOf(all, all);
-    this.#out = new StagingRing(device, 'out', piece);
-    this.#in = new StagingRing(device, 'in', piece);
+    this.#memory = new NativeMemory(bytes, 'the plain path');
+    this.#host = this.#memory.view(0, bytes);
+    this.#out = new StagingRing(device, 'out', stagingBytes);
+    this.#in = new StagingRing(device, 'in', stagingBytes);
   }
 
-  async out(copy: HostCopy): Promise<void> {
-    await this.#each(this.#out, (staging, i) => this.#land(staging, i, copy));
+  async out(): Promise<void> {
+    await this.#each(this.#out, (staging, piece) => this.#land(staging, piece));
   }
 
-  async in(copy: HostCopy): Promise<void> {
-    await this.#each(this.#in, (staging, i) => this.#send(staging, i, copy));
+  /** Resolves when the bytes are on the GPU. */
+  async in(): Promise<void> {
+    await this.#each(this.#in, (staging, piece) => this.#send(staging, piece));
     await this.#device.queue.onSubmittedWorkDone();
   }
 
   destroy(): void {
-    this.#arena.destroy();
+    this.#memory.close();
     this.#out.destroy();
     this.#in.destroy();
     this.#buffer.destroy();
@@ -55,38 +56,39 @@ export class PlainPath {
 
   async #each(
     ring: StagingRing,
-    move: (staging: Staging, piece: number) => Promise<void>,
+    move: (staging: Staging, piece: Piece) => Promise<void>,
   ): Promise<void> {
     const moves: Promise<void>[] = [];
-    for (let i = 0; i * this.#piece < this.#bytes; i++) {
+    for (const piece of this.#pieces) {
       const staging = await ring.acquire();
-      moves.push(move(staging, i).finally(() => ring.release(staging)));
+      moves.push(
+        move(staging, piece).finally(() => {
+          ring.release(staging);
+        }),
+      );
     }
     await Promise.all(moves);
   }
 
-  async #land(staging: Staging, i: number, copy: HostCopy): Promise<void> {
-    const encoder = this.#device.createCommandEncoder();
-    const from = i * this.#piece;
-    encoder.copyBufferToBuffer(this.#buffer, from, staging.buffer, 0, this.#piece);
-    this.#device.queue.submit([encoder.finish()]);
-    await staging.lend(async (bytes) => {
-      if (copy === 'memcpy') this.#arena.block(0, i).set(bytes);
-      else await this.#arena.store(this.#moves, i, i + 1, bytes);
+  async #land(staging: Staging, { begin, end }: Piece): Promise<void> {
+    this.#submit(this.#buffer, begin, staging.buffer, 0, end - begin);
+    await this.#out.lend(staging, (bytes) => {
+      this.#host.set(bytes.subarray(0, end - begin), begin);
     });
     staging.unmap();
   }
 
-  async #send(staging: Staging, i: number, copy: HostCopy): Promise<void> {
-    await staging.lend(async (bytes) => {
-      if (copy === 'memcpy') bytes.set(this.#arena.block(0, i));
-      else await this.#arena.load(this.#moves, i, i + 1, bytes);
+  async #send(staging: Staging, { begin, end }: Piece): Promise<void> {
+    await this.#in.lend(staging, (bytes) => {
+      bytes.set(this.#host.subarray(begin, end));
     });
     staging.unmap();
+    this.#submit(staging.buffer, 0, this.#buffer, begin, end - begin);
+  }
+
+  #submit(from: GPUBuffer, at: number, to: GPUBuffer, offset: number, bytes: number): void {
     const encoder = this.#device.createCommandEncoder();
-    const to = i * this.#piece;
-    encoder.copyBufferToBuffer(staging.buffer, 0, this.#buffer, to, this.#piece);
+    encoder.copyBufferToBuffer(from, at, to, offset, bytes);
     this.#device.queue.submit([encoder.finish()]);
-    void staging.map().catch(() => undefined);
   }
 }
