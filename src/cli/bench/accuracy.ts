@@ -83,6 +83,8 @@ function tablesOf(queries: number): Attention {
     pastLengths: Int32Array.of(TOKENS - queries),
     cumulativeLengths: Int32Array.of(0, queries),
     skipped: Uint32Array.of(0),
+    serial: 1,
+    rowSerials: new Uint32Array(1),
     groups: [{ blockTable, tableUpdates: new Uint32Array(), slotMapping }],
   };
 }
