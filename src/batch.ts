@@ -104,7 +104,8 @@ export class Batch {
    * `SEQUENCE_FOREIGN`, and then adds nothing. O(tokens).
    */
   add(sequence: Sequence, tokens: TokenIds | number): void {
-    this.#add(Batch.#coreOf(this), sequence, tokens, 0);
+    const core = Batch.#coreOf(this);
+    this.#add(core, sequence, tokens, 0);
   }
 
   /**
@@ -113,7 +114,8 @@ export class Batch {
    * as `add`. O(tokens).
    */
   addGuesses(sequence: Sequence, tokens: TokenIds | number): void {
-    this.#add(Batch.#coreOf(this), sequence, tokens, GUESSES);
+    const core = Batch.#coreOf(this);
+    this.#add(core, sequence, tokens, GUESSES);
   }
 
   #add(core: Core, sequence: Sequence, tokens: TokenIds | number, flags: number): void {
